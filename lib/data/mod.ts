@@ -1,0 +1,25 @@
+/**
+ * Data: one named loader per data set, one reader per format. Everything lies in `data/`; nothing is fetched.
+ *
+ * @module
+ */
+export { dataFolder, readBytes, sha256, writeAtomically } from "./files.ts";
+export { parseIdx, readIdx } from "./idx.ts";
+export { decodeImage, type Image, type ImageOptions, readImage } from "./image.ts";
+export { type ImageLoader, type ImageSet, selectImages } from "./image_set.ts";
+export { mnist } from "./mnist.ts";
+export { type DType, elements, type NumericArray, type NumericData } from "./numeric_array.ts";
+export { type Photograph, type PhotographName, photographs } from "./photographs.ts";
+export { pneumoniaMnist } from "./pneumonia_mnist.ts";
+export { parseSafetensors, readSafetensors, type Safetensors, writeSafetensors } from "./safetensors.ts";
+export { readTable, type Table, type TableOptions, writeTable } from "./table.ts";
+export {
+  normalize,
+  type NormalizedImages,
+  type VitNano,
+  vitNano,
+  type VitNanoConfig,
+  type VitNanoExpected,
+  type VitNanoName,
+  type Weights,
+} from "./vit_nano.ts";
