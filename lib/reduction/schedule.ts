@@ -1,0 +1,48 @@
+/**
+ * How many tokens go in each block, from one number.
+ *
+ * Bolya et al., "Token Merging: Your ViT But Faster", ICLR 2023, arXiv:2210.09461, section 4.1 and appendix D (decreasing
+ * schedules merge more in early blocks). Checked against the authors' code (tests/golden/reduction.json, `tome.parse_r`).
+ *
+ * @module
+ */
+
+/** The same number in each block; a line around it, steeper with `inflect`; or one number per block (the rest 0). */
+export type Schedule = number | { readonly r: number; readonly inflect: number } | readonly number[];
+
+/**
+ * Tokens to remove in each of `layers` blocks.
+ *
+ * With `inflect` the numbers run along a line from `r (1 - inflect)` to its mirror image, each truncated: -1 starts at
+ * 2r and ends at 0, +1 the other way round.
+ *
+ * @returns One whole number per block.
+ * @throws {RangeError} Where a number is negative, broken or not finite, or the list is longer than the model is deep.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * assert.deepEqual(mergeSchedule({ r: 3, inflect: -1 }, 4), [6, 4, 2, 0]);
+ * assert.deepEqual(mergeSchedule([4, 4], 3), [4, 4, 0]);
+ * ```
+ */
+export function mergeSchedule(schedule: Schedule, layers: number): number[] {
+  if (typeof schedule === "number") return Array(layers).fill(wholeR(schedule));
+  if (!("inflect" in schedule)) {
+    const list = schedule.map(wholeR);
+    return Array.from({ length: layers }, (_, layer) => list[layer] ?? 0);
+  }
+  const { r, inflect } = schedule;
+  wholeR(r);
+  if (!(inflect >= -1 && inflect <= 1)) {
+    throw new RangeError(`inflect must lie in [-1, 1], but it is ${inflect}; 0 gives the same r in each block`);
+  }
+  const low = Math.trunc(r * (1 - inflect));
+  const step = layers > 1 ? (2 * r - 2 * low) / (layers - 1) : 0;
+  return Array.from({ length: layers }, (_, layer) => Math.trunc(low + step * layer));
+}
+
+function wholeR(r: number): number {
+  if (Number.isInteger(r) && r >= 0) return r;
+  throw new RangeError(`r must be a whole number of tokens from 0, but it is ${r}; to remove nothing, pass 0`);
+}
