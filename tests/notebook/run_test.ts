@@ -1,0 +1,133 @@
+import assert from "node:assert/strict";
+import { notebookText, parseNotebook } from "../../lib/notebook/notebook.ts";
+import { runNotebook } from "../../lib/notebook/run.ts";
+
+interface Source {
+  source: string;
+  tags?: string[];
+}
+
+/** A notebook in a folder of its own, with these code cells. */
+async function withNotebook(cells: (string | Source)[], use: (path: string) => Promise<void>): Promise<void> {
+  const folder = Deno.makeTempDirSync();
+  const path = `${folder}/some.ipynb`;
+  const all = cells.map((cell, index) => {
+    const { source, tags } = typeof cell === "string" ? { source: cell, tags: undefined } : cell;
+    const metadata = tags ? { tags } : {};
+    return { cell_type: "code", id: `c${index}`, metadata, source, outputs: [], execution_count: null };
+  });
+  Deno.writeTextFileSync(path, JSON.stringify({ cells: all, metadata: {}, nbformat: 4, nbformat_minor: 5 }));
+  try {
+    await use(path);
+  } finally {
+    Deno.removeSync(folder, { recursive: true });
+  }
+}
+
+Deno.test("a notebook runs in its own folder, and its outputs are saved only when asked for", async () => {
+  await withNotebook(["Deno.writeTextFileSync('made.txt', 'x')", "6 * 7"], async (path) => {
+    const before = Deno.readTextFileSync(path);
+    const { problem, written, notebook } = await runNotebook(path);
+    assert.deepEqual([problem, written], [undefined, false]);
+    assert.equal(Deno.readTextFileSync(path), before);
+    assert.ok(Deno.statSync(path.replace("some.ipynb", "made.txt")).isFile);
+    assert.deepEqual(notebook.cells.map((cell) => cell.execution_count), [1, 2]);
+  });
+});
+
+Deno.test("saving is deterministic: the second run leaves the file as it is, byte for byte", async () => {
+  const cells = ["console.log('a'); console.error('b')", "", "({ b: 1, a: [1, 2] })"];
+  await withNotebook(cells, async (path) => {
+    assert.equal((await runNotebook(path, { write: true })).written, true);
+    const text = Deno.readTextFileSync(path);
+    const modified = Deno.statSync(path).mtime;
+    assert.equal((await runNotebook(path, { write: true })).written, false);
+    assert.equal(Deno.readTextFileSync(path), text);
+    assert.deepEqual(Deno.statSync(path).mtime, modified);
+
+    const notebook = parseNotebook(text, path);
+    assert.equal(notebookText(notebook), text);
+    assert.deepEqual(notebook.cells.map(({ execution_count }) => execution_count), [1, null, 2]);
+    assert.deepEqual(notebook.cells.map(({ id }) => id), ["c0", "c1", "c2"]);
+    assert.equal((notebook.metadata.kernelspec as { name: string }).name, "tessera");
+    assert.deepEqual([...Deno.readDirSync(path.replace("/some.ipynb", ""))].map(({ name }) => name), ["some.ipynb"]);
+  });
+});
+
+Deno.test("a notebook with an error names the cell and the message, and is not saved", async () => {
+  await withNotebook(["1", "throw new RangeError('too far')", "Deno.exit()"], async (path) => {
+    const before = Deno.readTextFileSync(path);
+    const { problem, written } = await runNotebook(path, { write: true });
+    assert.equal(problem, "cell 2: RangeError: too far");
+    assert.equal(written, false);
+    assert.equal(Deno.readTextFileSync(path), before);
+  });
+});
+
+Deno.test("a syntax error or an unknown package, for which the kernel has no text, gets one", async () => {
+  for (const source of ["const = ;", `import "npm:tessera-no-such-package@9.9.9";`]) {
+    await withNotebook([source], async (path) => {
+      assert.match(
+        (await runNotebook(path)).problem ?? "",
+        /cell 1: .*(no text: probably a syntax error|tessera-no-such-package)/,
+      );
+    });
+  }
+});
+
+Deno.test("a cell tagged raises-exception may fail, one tagged skip-execution is not run", async () => {
+  const cells = [{ source: "throw new Error('on purpose')", tags: ["raises-exception"] }, {
+    source: "Deno.exit(3)",
+    tags: ["skip-execution"],
+  }, "'end'"];
+  await withNotebook(cells, async (path) => {
+    const { problem, notebook } = await runNotebook(path);
+    assert.equal(problem, undefined);
+    assert.deepEqual(notebook.cells.map((cell) => cell.execution_count), [1, null, 2]);
+  });
+});
+
+Deno.test("a cell that takes too long is stopped and named", async () => {
+  await withNotebook(["1", "while (true);"], async (path) => {
+    const { problem } = await runNotebook(path, { cellLimitSeconds: 0.3 });
+    assert.equal(problem, "cell 2: took longer than 0.3 s; raise the limit with --limit SECONDS");
+  });
+});
+
+Deno.test("a kernel that dies is a problem of the notebook, not of the runner", async () => {
+  await withNotebook(["Deno.kill(Deno.pid, 'SIGKILL'); await new Promise(() => {})"], async (path) => {
+    assert.match((await runNotebook(path)).problem ?? "", /cell 1: the kernel ended by itself/);
+  });
+});
+
+Deno.test("saved outputs name no path of this machine", async () => {
+  const root = Deno.realPathSync(new URL("../../", import.meta.url));
+  await withNotebook([
+    `console.log(${JSON.stringify(`${root}/lib/stop.ts`)}, "file://" + ${JSON.stringify(`${root}/data`)})`,
+  ], async (path) => {
+    const { notebook } = await runNotebook(path);
+    assert.deepEqual(notebook.cells[0].outputs, [{
+      output_type: "stream",
+      name: "stdout",
+      text: ["lib/stop.ts data\n"],
+    }]);
+  });
+});
+
+Deno.test("deno task notebooks prints a line per notebook, and one sentence for bad input", async () => {
+  const run = async (...args: string[]) => {
+    const script = new URL("../../lib/notebook/run.ts", import.meta.url).pathname;
+    const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), { args: ["run", "-A", script, ...args] })
+      .output();
+    return { code, text: new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr) };
+  };
+  await withNotebook(["6 * 7"], async (path) => {
+    const both = await run(path.replace("/some.ipynb", ""), "/nowhere.ipynb");
+    assert.equal(both.code, 1);
+    assert.match(both.text, /^ok +\d+\.\d s {2}.*some\.ipynb$/m);
+    assert.match(both.text, /^FAIL .*nowhere\.ipynb does not exist/m);
+  });
+  assert.equal((await run()).code, 2);
+  assert.match((await run("--limit", "x", "a.ipynb")).text, /--limit takes a number of seconds above 0, but got x/);
+  assert.match((await run("--wirte", "a.ipynb")).text, /--wirte is not an option/);
+});

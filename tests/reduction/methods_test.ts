@@ -1,0 +1,170 @@
+/** Top-K, EViT, random pruning, pooling and budgets on a napkin, and what they refuse. */
+import assert from "node:assert/strict";
+import { randomKey, tf, tidy } from "../../lib/tensor/mod.ts";
+import { applyMap } from "../../lib/nn/token_map.ts";
+import type { BlockView, Place } from "../../lib/nn/reducer.ts";
+import {
+  fuseInattentive,
+  gridParts,
+  type LayerBudget,
+  mergeSchedule,
+  pruneByScore,
+  type ReducerName,
+  reducers,
+} from "../../lib/reduction/mod.ts";
+
+const place: Place = { layer: 1, layers: 4, tokens: 50, initialTokens: 50, specialTokens: 1, grid: [7, 7] };
+const names = Object.keys(reducers) as ReducerName[];
+
+/** One image of three patches; the class token looks at them with .2, .5 and .3. */
+function view(): BlockView {
+  const row = [0, 0.2, 0.5, 0.3];
+  return {
+    ...place,
+    tokens: 4,
+    initialTokens: 4,
+    grid: [1, 3],
+    x: tf.tensor3d([[[9], [1], [2], [3]]]),
+    keys: tf.tensor4d([[[[0, 1], [1, 0], [1, 0.1], [0, 1]]]]),
+    attention: tf.tensor4d([[[row, row, row, row]]]),
+    size: tf.ones<tf.Rank.R2>([1, 4]),
+    key: randomKey(1),
+  };
+}
+
+Deno.test("each method removes one of three patches its own way", () => {
+  const expected: Record<Exclude<ReducerName, "random">, number[]> = {
+    tome: [9, 1.5, 3], // patches 1 and 2 have nearly the same key
+    topk: [9, 2, 3],
+    evit: [9, 2, 2.2], // the other two, as (1 x .2 + 3 x .3) / .5
+    pooling: [9, 1.5, 3], // left neighbours
+  };
+  for (const [name, x] of Object.entries(expected)) {
+    tidy(() => {
+      const block = view();
+      const map = reducers[name as ReducerName]({ r: 1 }).reduce(block);
+      const got = applyMap(map, block.x, block.size).x.flatten().arraySync();
+      assert.deepEqual(got.map((value) => Math.round(value * 1e5) / 1e5), x, name);
+    });
+  }
+});
+
+Deno.test("EViT's fused token is the paper's sum with parity, and a mean without", () => {
+  tidy(() => {
+    const attention = tf.tensor2d([[0.125, 0.5, 0.375]]);
+    const x = tf.tensor3d([[[8], [1], [16]]]);
+    assert.deepEqual(applyMap(fuseInattentive(attention, { keep: 1, parity: true }), x).x.flatten().arraySync(), [
+      1,
+      7,
+    ]);
+    assert.deepEqual(applyMap(fuseInattentive(attention, { keep: 1 }), x).x.flatten().arraySync(), [1, 14]);
+  });
+});
+
+Deno.test("equal scores keep the lower token", () => {
+  tidy(() => {
+    const map = pruneByScore(tf.tensor2d([[1, 2, 2, 1]]), { keep: 3 });
+    assert.deepEqual(map.slot.arraySync(), [[0, 1, 2, -1]]);
+    assert.throws(() => pruneByScore(tf.tensor2d([[1, 2]]), { keep: 3 }), /from 1 to the 2 scored tokens, but it is 3/);
+  });
+});
+
+Deno.test("random pruning follows its key, differs from image to image, and asks for a key", () => {
+  tidy(() => {
+    const ones = <R extends tf.Rank>(shape: tf.ShapeMap[R]) => tf.ones<R>(shape);
+    const block: BlockView = {
+      ...place,
+      x: ones<tf.Rank.R3>([8, 50, 1]),
+      keys: ones<tf.Rank.R4>([8, 1, 50, 1]),
+      attention: ones<tf.Rank.R4>([8, 1, 50, 50]),
+      size: ones<tf.Rank.R2>([8, 50]),
+    };
+    const slots = (seed: number) => {
+      const map = reducers.random({ r: 20 }).reduce({ ...block, key: randomKey(seed) });
+      return map.kind === "slots" ? map.slot.arraySync() : [];
+    };
+    assert.deepEqual(slots(1), slots(1));
+    assert.notDeepEqual(slots(1), slots(2));
+    assert.equal(new Set(slots(1).map(String)).size, 8);
+    assert.throws(() => reducers.random({ r: 1 }).reduce(block), /needs a key, but the model was given none/);
+  });
+});
+
+Deno.test("pooling makes rectangles, and fewer parts are unions of more", () => {
+  for (const grid of [[7, 7], [14, 14], [3, 5], [1, 6]] as const) {
+    const patches = grid[0] * grid[1];
+    let finer = gridParts(grid, patches);
+    assert.deepEqual(finer, [...Array(patches).keys()]);
+    for (let parts = patches - 1; parts >= 1; parts--) {
+      const coarser = gridParts(grid, parts);
+      assert.equal(new Set(coarser).size, parts);
+      const parent = new Map<number, number>();
+      for (const [patch, part] of finer.entries()) {
+        assert.equal(parent.get(part) ?? coarser[patch], coarser[patch], `${grid}, ${parts} parts`);
+        parent.set(part, coarser[patch]);
+      }
+      for (let part = 0; part < parts; part++) {
+        const cells = coarser.flatMap((p, patch) => p === part ? [patch] : []);
+        const rows = new Set(cells.map((patch) => Math.floor(patch / grid[1])));
+        const columns = new Set(cells.map((patch) => patch % grid[1]));
+        assert.equal(cells.length, rows.size * columns.size, "not a rectangle");
+      }
+      finer = coarser;
+    }
+  }
+  assert.throws(() => gridParts([2, 2], 5), /from 1 to the 4 patches, but it is 5/);
+});
+
+Deno.test("a schedule is refused where it is no schedule", () => {
+  for (const r of [-1, 1.5, NaN, Infinity]) assert.throws(() => mergeSchedule(r, 4), /r must be a whole number/);
+  assert.throws(() => mergeSchedule({ r: 2, inflect: 2 }, 4), /inflect must lie in \[-1, 1\], but it is 2/);
+  assert.deepEqual(mergeSchedule({ r: 3, inflect: -1 }, 1), [6]);
+});
+
+Deno.test("every method refuses a broken budget with one sentence that says what it was", () => {
+  const broken: [unknown, RegExp][] = [
+    [{ keepRate: 0 }, /keepRate must lie in \(0, 1\], but it is 0; to remove nothing, pass 1/],
+    [{ keepRate: 2 }, /keepRate must lie in \(0, 1\], but it is 2/],
+    [{ keepRate: NaN }, /but it is NaN/],
+    [{ keepRate: [0.5, -1], layers: [1, 2] }, /but it is -1/],
+    [{ keepRate: [0.5], layers: [1, 2] }, /make the lists equally long/],
+    [{ r: -1 }, /r must be a whole number of tokens from 0, but it is -1/],
+    [{ r: [2, -3] }, /but it is -3/],
+    [{ keep: [0], layers: [1] }, /but it is 0; keep at least one patch/],
+    [{ keep: [4], layers: [-1] }, /block numbers from 0, but one of them is -1/],
+    [{ r: 1, keepRate: 0.5 }, /one of r, keepRate and keep, but r and keepRate were given/],
+    [{}, /none was given; pass r, keepRate or keep/],
+  ];
+  for (const name of names) {
+    for (const [budget, message] of broken) {
+      assert.throws(() => reducers[name](budget as LayerBudget), (error: Error) => {
+        assert.ok(error instanceof RangeError);
+        assert.match(error.message, message);
+        assert.ok(!error.message.includes("\n"));
+        return true;
+      }, `${name} ${JSON.stringify(budget)}`);
+    }
+  }
+});
+
+Deno.test("asking for too much is clamped and reported", () => {
+  for (const name of names) {
+    const budget = reducers[name]({ r: 1000 }).plan(place);
+    assert.equal(budget.requested, 1000, name);
+    assert.ok(budget.removed < 50 && budget.clampedBy, name);
+  }
+});
+
+Deno.test("keepRate counts as each method's authors count", () => {
+  const deit = { layers: 12, initialTokens: 197, specialTokens: 1, grid: [14, 14] as const };
+  const trace = (name: ReducerName, keepRate: number) => {
+    const reducer = reducers[name]({ keepRate });
+    let tokens = 197;
+    return [3, 6, 9].map((layer) => tokens -= reducer.plan({ ...deit, layer, tokens }).removed);
+  };
+  assert.deepEqual(trace("topk", 0.9).map((tokens) => tokens - 1), [176, 158, 142]);
+  assert.deepEqual(trace("topk", 0.7).map((tokens) => tokens - 1), [137, 96, 67]);
+  assert.deepEqual(trace("topk", 0.25).map((tokens) => tokens - 1), [49, 12, 3]);
+  assert.deepEqual(trace("evit", 0.7), [140, 100, 72]);
+  assert.deepEqual(trace("evit", 0.9), [179, 163, 148]);
+});
