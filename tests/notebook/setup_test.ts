@@ -31,10 +31,12 @@ async function withCopy(packages: boolean, use: (copy: Copy) => Promise<void>): 
   const copy: Copy = {
     root: folder,
     async setUp(env = {}, args = []) {
+      const { TESSERA_TENSORFLOW: _, ...inherited } = Deno.env.toObject(); // each test says itself what it wishes for
       const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
         args: ["run", "-A", `${folder}/lib/notebook/setup.ts`, ...args],
         cwd: folder,
-        env: { NO_COLOR: "1", ...env },
+        clearEnv: true,
+        env: { ...inherited, NO_COLOR: "1", ...env },
         stdin: "null",
       }).output();
       return { code, text: new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr) };
