@@ -3,7 +3,19 @@
  *
  * @module
  */
+export { type Ccs, ccs, type CcsRow } from "./ccs.ts";
+export { type DiseaseOntology, diseaseOntology } from "./disease_ontology.ts";
 export { dataFolder, readBytes, sha256, writeAtomically } from "./files.ts";
+export { type Gem, type Gems, gems } from "./gems.ts";
+export { type Hetionet, hetionet, type HetionetEdge, type HetionetNode } from "./hetionet.ts";
+export {
+  type Icd10cm,
+  icd10cm,
+  type Icd10cmLevel,
+  type Icd10cmLink,
+  type Icd10cmRelation,
+  type Icd10cmRow,
+} from "./icd10cm.ts";
 export { parseIdx, readIdx } from "./idx.ts";
 export { decodeImage, type Image, type ImageOptions, readImage } from "./image.ts";
 export { type ImageLoader, type ImageSet, selectImages } from "./image_set.ts";
@@ -13,6 +25,7 @@ export { type Photograph, type PhotographName, photographs } from "./photographs
 export { pneumoniaMnist } from "./pneumonia_mnist.ts";
 export { parseSafetensors, readSafetensors, type Safetensors, writeSafetensors } from "./safetensors.ts";
 export { readTable, type Table, type TableOptions, writeTable } from "./table.ts";
+export { type DataText, readGzipText, textRows } from "./text_table.ts";
 export {
   normalize,
   type NormalizedImages,
