@@ -114,16 +114,13 @@ Deno.exit(total.failed || !times.length ? 1 : 0);
 
 function parts(): Part[] {
   if (files.length) return files.map((file) => testFile(relative(root, Deno.realPathSync(file))));
-  const sources = ["lib", "tests", "notebooks", "experiments"];
   const all = walk(`${root}/tests`).filter((path) => path.endsWith("_test.ts")).map((path) => relative(root, path));
   // the browser comes last: it is the longest
   const ordered = all.toSorted((a, b) =>
     Number(a.includes("/browser/")) - Number(b.includes("/browser/")) || (a < b ? -1 : 1)
   );
   return [
-    command("types", ["check", ...sources]),
-    command("lint", ["lint", ...sources]),
-    command("format", ["fmt", "--check", ...sources]),
+    command("check", ["run", "-A", "--no-check", "lib/notebook/check.ts"]), // types, format, lint, arrows, links
     ...ordered.filter((path) => !path.includes("/browser/")).map(testFile),
     docExamples(),
     ...notebooks().map(notebook),

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { dirname } from "node:path";
+import { dirname, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
 /** The project's root, without symbolic links and without a slash at its end. */
@@ -98,4 +98,11 @@ export function writeWhole(path: string, text: string): boolean {
     throw new Error(`${path} could not be written (${(error as Error).message}); it is as it was`);
   }
   return true;
+}
+
+/** `deno task` changes to the project's root and keeps the user's folder in INIT_CWD. */
+export function whereTheUserIs(path: string): string {
+  const fromHere = resolve(path);
+  const fromThere = resolve(Deno.env.get("INIT_CWD") ?? ".", path);
+  return !exists(fromHere) && exists(fromThere) ? fromThere : fromHere;
 }

@@ -25,7 +25,7 @@ export const REFUSED_DENO_VERSIONS = ["2.8.2", "2.8.3"];
 export const PYTHON_MINORS = { first: 10, lastForTensorFlow: 13 };
 
 /** node_modules, by `deno install`. */
-export const NODE_MODULES_MEGABYTES = 610;
+export const NODE_MODULES_MEGABYTES = 650;
 
 /** The empty Python environment. */
 export const VENV_MEGABYTES = 26;

@@ -17,7 +17,7 @@ import {
   sourceOf,
   splitLines,
 } from "./notebook.ts";
-import { exists, isFolder, KERNEL_NAME, KERNEL_TITLE, root, writeWhole } from "./paths.ts";
+import { isFolder, KERNEL_NAME, KERNEL_TITLE, root, whereTheUserIs, writeWhole } from "./paths.ts";
 import { setUp, withSetUpErrors } from "./setup.ts";
 
 /** Options of `runNotebook()`. */
@@ -137,13 +137,6 @@ function findNotebooks(paths: string[]): string[] {
       return isFolder(inside) ? findNotebooks([inside]) : name.endsWith(".ipynb") ? [inside] : [];
     });
   });
-}
-
-/** `deno task` changes to the project's root and keeps the user's folder in INIT_CWD. */
-function whereTheUserIs(path: string): string {
-  const fromHere = resolve(path);
-  const fromThere = resolve(Deno.env.get("INIT_CWD") ?? ".", path);
-  return !exists(fromHere) && exists(fromThere) ? fromThere : fromHere;
 }
 
 const USAGE = `Usage: deno task notebooks PATH... [--write] [--limit SECONDS]

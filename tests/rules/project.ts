@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { posix } from "node:path";
 import { fileURLToPath } from "node:url";
+import { deadLinks } from "../../lib/notebook/links.ts";
 
 /** The project's root, without a slash at its end. */
 export const root: string = Deno.realPathSync(fileURLToPath(new URL("../../", import.meta.url))).replace(/[/\\]$/, "");
@@ -82,17 +82,12 @@ export function lineAt(text: string, index: number): number {
   return text.slice(0, index).split("\n").length;
 }
 
-/** A sentence for each link and image of Markdown that names no file. Anchors, and pages elsewhere, are left out. */
+/** A sentence for each link and image of Markdown that names no file or no heading. Pages elsewhere are left out. */
 export function brokenLinks(path: string, markdown: string, isThere: (path: string) => boolean = exists): string[] {
-  const blank = (code: string) => code.replace(/[^\n]/g, " ");
-  const prose = markdown.replace(/^ *(```|~~~).*\n[\s\S]*?^ *\1.*$|`[^`\n]*`/gm, blank);
-  const link = /\]\(\s*<?([^)\s>]+)[^)]*\)|\b(?:src|href)="([^"]+)"|^ *\[[^\]]+\]: +<?([^\s>]+)/gm;
-  return [...prose.matchAll(link)].flatMap((found) => {
-    const target = decodeURI((found[1] ?? found[2] ?? found[3]).replace(/#.*/, ""));
-    if (target === "" || /^[a-z][a-z+.-]*:/i.test(target)) return [];
-    const file = posix.normalize(posix.join(posix.dirname(path), target));
-    return isThere(file) ? [] : [`${path}:${lineAt(prose, found.index)} links to ${target}, which does not exist`];
-  });
+  const markdownOf = (page: string) => page.endsWith(".md") && exists(page) ? textOf(page) : undefined;
+  return deadLinks(path, markdown, { exists: isThere, markdownOf }).map(({ line, message }) =>
+    `${path}:${line} ${message}`
+  );
 }
 
 /** Runs this Deno in the project's root. */
