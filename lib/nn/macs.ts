@@ -5,8 +5,14 @@
  * the two makes the MLP cheaper already in its own block. Norms, softmax and the reducer itself are not counted, as in
  * the papers. The formula gives the printed digits of DeiT, ToMe and EViT (specification of reduction, section 4.6).
  *
+ * Costs are counted from parameters, or from the description of a layer: `attentionMACs(attentionLayer(384), 197)`.
+ *
  * @module
  */
+import { type BlockDescription, blockLayer, type BlockParameters } from "./block.ts";
+import type { AttentionParameters, CrossAttentionDescription, SelfAttentionDescription } from "./attention.ts";
+import type { LinearDescription, LinearParameters, MLPDescription, MLPParameters } from "./layers.ts";
+import type { LSTMDescription, LSTMParameters } from "./lstm.ts";
 
 /** The sizes of a Vision Transformer that its cost follows from. */
 export interface ViTShape {
@@ -23,6 +29,86 @@ export interface ViTShape {
 export interface TokenCount {
   readonly in: number;
   readonly out: number;
+}
+
+/**
+ * MACs of a linear layer over so many rows.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { linearLayer } from "tessera/nn/mod.ts";
+ * assert.equal(linearMACs(linearLayer(4, 3), 10), 120);
+ * ```
+ */
+export function linearMACs({ weight: { shape } }: LinearParameters | LinearDescription, rows: number): number {
+  return rows * shape[0] * shape[1];
+}
+
+/**
+ * MACs of attention of so many tokens over themselves, or over others.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { attentionLayer } from "tessera/nn/mod.ts";
+ * assert.equal(attentionMACs(attentionLayer(8), 10), 4 * 10 * 8 ** 2 + 2 * 10 ** 2 * 8);
+ * ```
+ */
+export function attentionMACs(
+  layer: AttentionParameters | SelfAttentionDescription | CrossAttentionDescription,
+  tokens: number,
+  contextTokens: number = tokens,
+): number {
+  const width = layer.proj.weight.shape[1]; // of all heads together
+  const mixing = 2 * tokens * contextTokens * width;
+  const out = linearMACs(layer.proj, tokens);
+  if ("qkv" in layer) return linearMACs(layer.qkv, tokens + 2 * contextTokens) / 3 + mixing + out;
+  return linearMACs(layer.q, tokens) + linearMACs(layer.k, contextTokens) + linearMACs(layer.v, contextTokens) +
+    mixing + out;
+}
+
+/**
+ * MACs of an MLP over so many tokens.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { mlpLayer } from "tessera/nn/mod.ts";
+ * assert.equal(mlpMACs(mlpLayer(8, 32), 10), 2 * 10 * 8 * 32);
+ * ```
+ */
+export function mlpMACs({ fc1, fc2 }: MLPParameters | MLPDescription, tokens: number): number {
+  return linearMACs(fc1, tokens) + linearMACs(fc2, tokens);
+}
+
+/**
+ * MACs of a transformer block, in which tokens may leave between attention and MLP.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { blockLayer } from "tessera/nn/mod.ts";
+ * assert.ok(blockMACs(blockLayer(8, 32), { in: 10, out: 5 }) < blockMACs(blockLayer(8, 32), { in: 10, out: 10 }));
+ * ```
+ */
+export function blockMACs({ attn, mlp }: BlockParameters | BlockDescription, tokens: TokenCount): number {
+  return attentionMACs(attn, tokens.in) + mlpMACs(mlp, tokens.out);
+}
+
+/**
+ * MACs of an LSTM along so many steps.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { lstmLayer } from "tessera/nn/mod.ts";
+ * assert.equal(lstmMACs(lstmLayer(3, 5), 7), 7 * 4 * 5 * (3 + 5));
+ * ```
+ */
+export function lstmMACs({ weight_ih, weight_hh }: LSTMParameters | LSTMDescription, steps: number): number {
+  return linearMACs({ weight: weight_ih } as LinearDescription, steps) +
+    linearMACs({ weight: weight_hh } as LinearDescription, steps);
 }
 
 /**
@@ -43,10 +129,7 @@ export function vitMACs(shape: ViTShape, counts: readonly TokenCount[]): number 
       `token counts are needed for each of ${depth} blocks, but there are ${counts.length}; pass one per block`,
     );
   }
-  let macs = patches * patchValues * width + width * classes;
-  for (const count of counts) {
-    macs += 4 * count.in * width ** 2 + 2 * count.in ** 2 * width; // attention
-    macs += 2 * count.out * width * mlpWidth;
-  }
-  return macs;
+  const block = blockLayer(width, mlpWidth);
+  const blocks = counts.reduce((sum, count) => sum + blockMACs(block, count), 0);
+  return patches * patchValues * width + blocks + width * classes;
 }

@@ -1,12 +1,20 @@
 /**
  * Plain parts of models, and what a token reduction is. Knows no method by name.
  *
+ * A layer is a function (`linear(x, parameters)`), and a description of its parameters (`linearLayer(in, out)`), from
+ * which come the parameters themselves (`initialise`), their number, their MACs, and what a file must hold to be loaded.
+ *
  * @module
  */
-export { selfAttention } from "./attention.ts";
+export * from "./attention.ts";
+export * from "./block.ts";
 export { evaluate, type EvaluateOptions, type Evaluation } from "./evaluate.ts";
-export { gelu, layerNorm, linear, mlp } from "./layers.ts";
-export { type TokenCount, vitMACs, type ViTShape } from "./macs.ts";
+export * from "./initialise.ts";
+export * from "./layers.ts";
+export * from "./losses.ts";
+export * from "./lstm.ts";
+export * from "./macs.ts";
+export * from "./parameters.ts";
 export type { BlockView, Place, Reducer } from "./reducer.ts";
 export {
   applyMap,
@@ -23,4 +31,12 @@ export {
   type TokenMap,
   unmerge,
 } from "./token_map.ts";
-export { ViT, type ViTConfig, type ViTOptions, type ViTOutput } from "./vit.ts";
+export {
+  ViT,
+  type ViTConfig,
+  type ViTDescription,
+  vitLayers,
+  type ViTOptions,
+  type ViTOutput,
+  type ViTParameters,
+} from "./vit.ts";

@@ -9,10 +9,23 @@
  * @module
  */
 import { type NumericArray, vitNano, type VitNanoName } from "../data/mod.ts";
+import type { Random } from "../random.ts";
 import { foldIn, tf, tidy } from "../tensor/mod.ts";
-import { type AttentionParameters, selfAttention } from "./attention.ts";
-import { layerNorm, linear, type LinearParameters, mlp, type MLPParameters, type NormParameters } from "./layers.ts";
+import type { AttentionResult } from "./attention.ts";
+import { block, type BlockDescription, blockLayer, type BlockParameters } from "./block.ts";
+import { type Description, initialise, normal, parameter, truncatedNormal, zeros } from "./initialise.ts";
+import {
+  layerNorm,
+  linear,
+  type LinearDescription,
+  linearLayer,
+  type LinearParameters,
+  type NormDescription,
+  normLayer,
+  type NormParameters,
+} from "./layers.ts";
 import { type TokenCount, vitMACs } from "./macs.ts";
+import { countParameters, type LoadOptions, loadParameters } from "./parameters.ts";
 import type { Place, Reducer } from "./reducer.ts";
 import { applyMap, composeMaps, identityMap, type TokenMap } from "./token_map.ts";
 
@@ -29,6 +42,8 @@ export interface ViTConfig {
   readonly heads: number;
   readonly mlpWidth: number;
   readonly classes: number;
+  /** Whether a distillation token with a head of its own stands behind the class token (DeiT). Default: false. */
+  readonly distilled?: boolean;
   /** Added to variances; timm's ViTs have 1e-6, the default. */
   readonly normEpsilon?: number;
 }
@@ -57,11 +72,87 @@ export interface ViTOutput {
   readonly attention: readonly tf.Tensor4D[];
 }
 
-interface Block {
-  readonly norm1: NormParameters;
-  readonly attention: AttentionParameters;
-  readonly norm2: NormParameters;
-  readonly mlp: MLPParameters;
+/** Parameters of a Vision Transformer, under timm's names. */
+export interface ViTParameters {
+  /** [1, 1, width] */
+  readonly cls_token: tf.Tensor3D;
+  /** [1, 1, width]; only where the model is distilled. */
+  readonly dist_token?: tf.Tensor3D | undefined;
+  /** [1, special tokens + patches, width] */
+  readonly pos_embed: tf.Tensor3D;
+  /** A convolution whose stride is its size: weight [width, channels, patchSize, patchSize], bias [width]. */
+  readonly patch_embed: { readonly proj: { readonly weight: tf.Tensor4D; readonly bias: tf.Tensor1D } };
+  readonly blocks: readonly BlockParameters[];
+  readonly norm: NormParameters;
+  readonly head: LinearParameters;
+  readonly head_dist?: LinearParameters | undefined;
+}
+
+/** Describes a Vision Transformer. */
+export interface ViTDescription {
+  readonly cls_token: Description<tf.Rank.R3>;
+  readonly dist_token?: Description<tf.Rank.R3> | undefined;
+  readonly pos_embed: Description<tf.Rank.R3>;
+  readonly patch_embed: {
+    readonly proj: { readonly weight: Description<tf.Rank.R4>; readonly bias: Description<tf.Rank.R1> };
+  };
+  readonly blocks: readonly BlockDescription[];
+  readonly norm: NormDescription;
+  readonly head: LinearDescription;
+  readonly head_dist?: LinearDescription | undefined;
+}
+
+/**
+ * Describes a Vision Transformer; starts as timm's: weights and positions from a truncated normal of 0.02, biases 0.
+ *
+ * @throws {RangeError} If patches do not tile the image, or heads do not divide the width.
+ *
+ * @example DeiT-S has 22 million parameters
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { countParameters } from "tessera/nn/mod.ts";
+ * const sizes = { imageSize: 224, patchSize: 16, channels: 3, width: 384, depth: 12, heads: 6, mlpWidth: 1536 };
+ * assert.equal(countParameters(vitLayers({ ...sizes, classes: 1000 })), 22_050_664);
+ * ```
+ */
+export function vitLayers(config: ViTConfig): ViTDescription {
+  const { imageSize, patchSize, channels, width, depth, heads, mlpWidth, classes, distilled = false } = config;
+  if (imageSize % patchSize !== 0) {
+    throw new RangeError(
+      `patches must tile the image, but ${imageSize} is not a multiple of ${patchSize}; change imageSize or patchSize`,
+    );
+  }
+  if (width % heads !== 0) {
+    throw new RangeError(`heads must divide the width, but ${width} / ${heads} is not whole; change heads`);
+  }
+  const patches = (imageSize / patchSize) ** 2;
+  const from = truncatedNormal(0.02);
+  const options = { weightFrom: from, biasFrom: zeros };
+  const timm = (layer: LinearDescription): LinearDescription =>
+    linearLayer(layer.weight.shape[1], layer.weight.shape[0], options);
+  const blocks = Array.from({ length: depth }, () => {
+    const { attn, mlp, ...norms } = blockLayer(width, mlpWidth);
+    return {
+      ...norms,
+      attn: { qkv: timm(attn.qkv), proj: timm(attn.proj) },
+      mlp: { fc1: timm(mlp.fc1), fc2: timm(mlp.fc2) },
+    };
+  });
+  return {
+    cls_token: parameter<tf.Rank.R3>([1, 1, width], normal(1e-6)),
+    ...(distilled ? { dist_token: parameter<tf.Rank.R3>([1, 1, width], normal(1e-6)) } : {}),
+    pos_embed: parameter<tf.Rank.R3>([1, patches + (distilled ? 2 : 1), width], from),
+    patch_embed: {
+      proj: {
+        weight: parameter<tf.Rank.R4>([width, channels, patchSize, patchSize], from),
+        bias: parameter<tf.Rank.R1>([width]),
+      },
+    },
+    blocks,
+    norm: normLayer(width),
+    head: linearLayer(width, classes, options),
+    ...(distilled ? { head_dist: linearLayer(width, classes, options) } : {}),
+  };
 }
 
 /**
@@ -80,61 +171,20 @@ export class ViT {
   readonly config: ViTConfig;
   /** Rows and columns of patches. */
   readonly grid: readonly [number, number];
-  readonly #weights: ReadonlyMap<string, tf.Tensor>;
-  readonly #blocks: readonly Block[];
+  /** Its tensors under timm's names (`blocks.0.attn.qkv.weight`); variables, where it is to be trained. */
+  readonly weights: ViTParameters;
 
-  /**
-   * @param weights Tensors under timm's names (`cls_token`, `blocks.0.attn.qkv.weight`, ...); the model keeps them.
-   * @throws {Error} Where a weight is missing or of another shape than `config` says.
-   */
-  constructor(config: ViTConfig, weights: ReadonlyMap<string, tf.Tensor>) {
-    const { imageSize, patchSize, channels, width, depth, heads, mlpWidth, classes } = config;
-    if (imageSize % patchSize !== 0) {
-      throw new RangeError(
-        `patches must tile the image, but ${imageSize} is not a multiple of ${patchSize}; change imageSize or patchSize`,
-      );
-    }
-    if (width % heads !== 0) {
-      throw new RangeError(`heads must divide the width, but ${width} / ${heads} is not whole; change heads`);
-    }
+  /** @param weights What {@link vitLayers} describes; the model keeps it. */
+  constructor(config: ViTConfig, weights: ViTParameters) {
     this.config = config;
-    const side = imageSize / patchSize;
+    const side = config.imageSize / config.patchSize;
     this.grid = [side, side];
-    this.#weights = weights;
+    this.weights = weights;
+  }
 
-    const get = <T extends tf.Tensor>(name: string, shape: number[]): T => {
-      const weight = weights.get(name);
-      if (!weight) throw new Error(`weight ${name} is missing among ${weights.size}; load a ViT under timm's names`);
-      if (weight.shape.join() !== shape.join()) {
-        throw new RangeError(
-          `weight ${name} must have shape [${shape}], but it has [${weight.shape}]; make the configuration agree with it`,
-        );
-      }
-      return weight as T;
-    };
-    const norm = (name: string): NormParameters => ({
-      weight: get(`${name}.weight`, [width]),
-      bias: get(`${name}.bias`, [width]),
-    });
-    const dense = (name: string, inputs: number, outputs: number): LinearParameters => ({
-      weight: get(`${name}.weight`, [outputs, inputs]),
-      bias: get(`${name}.bias`, [outputs]),
-    });
-    get("cls_token", [1, 1, width]);
-    get("pos_embed", [1, side * side + 1, width]);
-    get("patch_embed.proj.weight", [width, channels, patchSize, patchSize]);
-    get("patch_embed.proj.bias", [width]);
-    norm("norm");
-    dense("head", width, classes);
-    this.#blocks = Array.from({ length: depth }, (_, l) => ({
-      norm1: norm(`blocks.${l}.norm1`),
-      attention: {
-        qkv: dense(`blocks.${l}.attn.qkv`, width, 3 * width),
-        proj: dense(`blocks.${l}.attn.proj`, width, width),
-      },
-      norm2: norm(`blocks.${l}.norm2`),
-      mlp: { fc1: dense(`blocks.${l}.mlp.fc1`, width, mlpWidth), fc2: dense(`blocks.${l}.mlp.fc2`, mlpWidth, width) },
-    }));
+  /** A new model with random weights, as timm starts them. `trainable(model.weights)` makes them variables. */
+  static create(config: ViTConfig, random: Random): ViT {
+    return new ViT(config, initialise(vitLayers(config), random));
   }
 
   /** The trained vit-nano for digits ("mnist") or chest X-rays ("pneumonia"); see data/vit-nano/SOURCE.md. */
@@ -143,21 +193,18 @@ export class ViT {
     return ViT.fromArrays({ ...config, width: config.dim, mlpWidth: config.mlpDim }, tensors);
   }
 
-  /** A model from arrays under timm's names, as `readSafetensors` gives them. */
-  static fromArrays(config: ViTConfig, arrays: ReadonlyMap<string, NumericArray>): ViT {
-    const weights = new Map<string, tf.Tensor>();
-    for (const [name, { shape, dtype, data }] of arrays) {
-      if (!(data instanceof Float32Array)) {
-        throw new TypeError(`weight ${name} must be float32, float16 or bfloat16, but it is ${dtype}; convert it`);
-      }
-      weights.set(name, tf.tensor(data, shape, "float32"));
-    }
-    return new ViT(config, weights);
+  /**
+   * A model from arrays under timm's names, as `readSafetensors` gives them, or under others with a name map.
+   *
+   * @throws {Error} Where a weight is missing, left over, or of another shape than `config` says.
+   */
+  static fromArrays(config: ViTConfig, arrays: ReadonlyMap<string, NumericArray>, options: LoadOptions = {}): ViT {
+    return new ViT(config, loadParameters(vitLayers(config), arrays, options));
   }
 
   /** Number of trained numbers. */
   get parameters(): number {
-    return [...this.#weights.values()].reduce((sum, weight) => sum + weight.size, 0);
+    return countParameters(this.weights);
   }
 
   /**
@@ -178,30 +225,37 @@ export class ViT {
       let size = tf.ones<tf.Rank.R2>([batch, x.shape[1]]);
       const maps: (TokenMap | undefined)[] = [];
       const attention: tf.Tensor4D[] = [];
-      for (const [layer, block] of this.#blocks.entries()) {
-        const looked = selfAttention(
-          layerNorm(x, block.norm1, normEpsilon),
-          block.attention,
-          heads,
-          reducer?.proportionalAttention ? size : undefined,
-        );
-        attention.push(looked.attention);
-        x = tf.add<tf.Tensor3D>(x, looked.x);
-        let map: TokenMap | undefined;
+      for (const [layer, parameters] of this.weights.blocks.entries()) {
         const place = this.#place(layer, x.shape[1]);
-        if (reducer && reducer.plan(place).removed > 0) {
-          const { keys, attention } = looked;
-          map = reducer.reduce({ ...place, x, keys, attention, size, ...(key ? { key: foldIn(key, layer) } : {}) });
-          ({ x, size } = applyMap(map, x, size));
-        }
-        maps.push(map);
-        x = tf.add<tf.Tensor3D>(x, mlp(layerNorm(x, block.norm2, normEpsilon), block.mlp));
+        const reduce = reducer && ((x: tf.Tensor3D, { keys, attention }: AttentionResult) => {
+          const map = reducer.reduce({
+            ...place,
+            x,
+            keys,
+            attention,
+            size,
+            ...(key ? { key: foldIn(key, layer) } : {}),
+          });
+          return { map, ...applyMap(map, x, size) };
+        });
+        const { x: after, looked, changed } = block(x, parameters, {
+          heads,
+          epsilon: normEpsilon,
+          size: reducer?.proportionalAttention ? size : undefined,
+          between: reducer && reducer.plan(place).removed > 0 ? reduce : undefined,
+        });
+        attention.push(looked.attention);
+        maps.push(changed?.map);
+        x = after;
+        size = changed?.size ?? size;
       }
-      const normalised = layerNorm(x, this.#norm("norm"), normEpsilon);
-      const first = normalised.slice([0, 0, 0], [-1, 1, -1]) as tf.Tensor3D;
-      const head = { weight: this.#weights.get("head.weight") as tf.Tensor2D, bias: this.#bias("head") };
-      const logits = linear(first, head).squeeze<tf.Tensor2D>([1]);
-      return { logits, features: first.squeeze<tf.Tensor2D>([1]), tokens: x, size, maps, attention };
+      const normalised = layerNorm(x, this.weights.norm, normEpsilon);
+      const token = (index: number) => normalised.slice([0, index, 0], [-1, 1, -1]).squeeze<tf.Tensor2D>([1]);
+      const features = token(0);
+      const { head, head_dist } = this.weights;
+      let logits = linear(features, head);
+      if (head_dist) logits = logits.add<tf.Tensor2D>(linear(token(1), head_dist)).div(2); // DeiT's mean of both heads
+      return { logits, features, tokens: x, size, maps, attention };
     });
   }
 
@@ -220,8 +274,9 @@ export class ViT {
   /** Multiply-accumulates of one image under `reducer`; see `vitMACs`. */
   macs(reducer?: Reducer): number {
     const { width, depth, mlpWidth, classes, patchSize, channels } = this.config;
-    const shape = { width, depth, mlpWidth, classes, patches: this.#initialTokens - 1 };
-    return vitMACs({ ...shape, patchValues: patchSize ** 2 * channels }, this.tokenCounts(reducer));
+    const shape = { width, depth, mlpWidth, classes: classes * this.#specialTokens };
+    const patches = this.grid[0] * this.grid[1];
+    return vitMACs({ ...shape, patches, patchValues: patchSize ** 2 * channels }, this.tokenCounts(reducer));
   }
 
   /** The whole way of each original token, as one map over the model's depth. */
@@ -234,16 +289,28 @@ export class ViT {
 
   /** Frees the weights. */
   dispose(): void {
-    for (const weight of this.#weights.values()) weight.dispose();
+    tf.dispose(this.weights as unknown as tf.TensorContainer);
   }
 
   get #initialTokens(): number {
-    return this.grid[0] * this.grid[1] + 1;
+    return this.grid[0] * this.grid[1] + this.#specialTokens;
+  }
+
+  /** The class token, and DeiT's distillation token. */
+  get #specialTokens(): number {
+    return this.weights.dist_token ? 2 : 1;
   }
 
   #place(layer: number, tokens: number): Place {
     const initialTokens = this.#initialTokens;
-    return { layer, layers: this.config.depth, tokens, initialTokens, specialTokens: 1, grid: this.grid };
+    return {
+      layer,
+      layers: this.config.depth,
+      tokens,
+      initialTokens,
+      specialTokens: this.#specialTokens,
+      grid: this.grid,
+    };
   }
 
   #embed(images: tf.Tensor4D): tf.Tensor3D {
@@ -253,17 +320,10 @@ export class ViT {
     // each patch as a row of numbers in the order of the convolution's weight: colour, row, column
     const patches = images.reshape([batch, rows, p, columns, p, channels]).transpose([0, 1, 3, 5, 2, 4])
       .reshape<tf.Tensor3D>([batch, rows * columns, channels * p * p]);
-    const kernel = this.#weights.get("patch_embed.proj.weight")!.reshape<tf.Tensor2D>([width, channels * p * p]);
-    const embedded = linear(patches, { weight: kernel, bias: this.#bias("patch_embed.proj") });
-    const classToken = this.#weights.get("cls_token")!.tile([batch, 1, 1]) as tf.Tensor3D;
-    return tf.add<tf.Tensor3D>(tf.concat([classToken, embedded], 1), this.#weights.get("pos_embed")!);
-  }
-
-  #bias(name: string): tf.Tensor1D {
-    return this.#weights.get(`${name}.bias`) as tf.Tensor1D;
-  }
-
-  #norm(name: string): NormParameters {
-    return { weight: this.#weights.get(`${name}.weight`) as tf.Tensor1D, bias: this.#bias(name) };
+    const { cls_token, dist_token, pos_embed, patch_embed: { proj } } = this.weights;
+    const kernel = proj.weight.reshape<tf.Tensor2D>([width, channels * p * p]);
+    const embedded = linear(patches, { weight: kernel, bias: proj.bias });
+    const special = (dist_token ? [cls_token, dist_token] : [cls_token]).map((token) => token.tile([batch, 1, 1]));
+    return tf.add<tf.Tensor3D>(tf.concat([...special, embedded], 1), pos_embed);
   }
 }

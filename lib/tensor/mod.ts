@@ -30,6 +30,7 @@ export {
   straightThrough,
   topKValues,
 } from "./primitives.ts";
+export { flatten, type LeafTest, mapTree } from "./named.ts";
 export { associativeScan, linearRecurrence, scan } from "./scan.ts";
 export { tidy } from "./tidy.ts";
 export { compile, type Compiled, type CompileOptions, type Explanation } from "./compile.ts";

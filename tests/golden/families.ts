@@ -140,8 +140,11 @@ function vitOf(entry: GoldenCase, all: readonly GoldenCase[]): ViT {
     classes: number(params.num_classes),
     normEpsilon: number(params.layer_norm_eps),
   };
-  const weights = Object.entries(found.inputs.weights as Record<string, number[]>);
-  return new ViT(config, new Map(weights.map(([name, values]) => [name, tf.tensor(values, undefined, "float32")])));
+  const weights = Object.entries(found.inputs.weights as Record<string, number[]>).map(([name, values]) => {
+    const tensor = tf.tensor(values, undefined, "float32");
+    return [name, { shape: tensor.shape, dtype: "float32", data: tensor.dataSync<"float32">() }] as const;
+  });
+  return ViT.fromArrays(config, new Map(weights));
 }
 
 /** Haurum et al.'s stages: counts are whole numbers of the patches at the start, truncated as Python does it. */

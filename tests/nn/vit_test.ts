@@ -4,7 +4,7 @@ import { mnist, normalize, pneumoniaMnist, selectImages, vitNano, type VitNanoNa
 import { backend, tf, tidy } from "../../lib/tensor/mod.ts";
 import { evaluate } from "../../lib/nn/evaluate.ts";
 import { vitMACs } from "../../lib/nn/macs.ts";
-import { selfAttention } from "../../lib/nn/attention.ts";
+import { attention } from "../../lib/nn/attention.ts";
 import { ViT } from "../../lib/nn/vit.ts";
 import { type LayerBudget, type ReducerName, reducers } from "../../lib/reduction/mod.ts";
 
@@ -79,8 +79,8 @@ Deno.test("proportional attention over merged tokens equals attention over the t
       proj: { weight: tf.randomNormal<tf.Rank.R2>([4, 4], 0, 1, "float32", 2) },
     };
     const a = [1, 0, 2, -1], b = [0, 1, 1, 3];
-    const all = selfAttention(tf.tensor3d([[a, b, b, b]]), parameters, 2).x;
-    const merged = selfAttention(tf.tensor3d([[a, b]]), parameters, 2, tf.tensor2d([[1, 3]])).x;
+    const all = attention(tf.tensor3d([[a, b, b, b]]), parameters, { heads: 2 }).x;
+    const merged = attention(tf.tensor3d([[a, b]]), parameters, { heads: 2, size: tf.tensor2d([[1, 3]]) }).x;
     const difference = tf.sub(all.slice([0, 0, 0], [1, 2, 4]), merged).abs().max().dataSync()[0];
     assert.ok(difference < 1e-5, `${difference}`);
   });

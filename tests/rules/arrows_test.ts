@@ -26,7 +26,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   data: GROUND,
   plot: GROUND,
   nn: [...GROUND, "data"],
-  train: [...GROUND, "data"],
+  train: [...GROUND, "data", "plot"],
   tokenization: [...GROUND, "data", "nn", "train"],
   reduction: [...GROUND, "data", "nn", "train"],
   editing: [...GROUND, "data", "nn", "train"],

@@ -1,7 +1,7 @@
 /** Eager = graph = XLA: for every operation of the table, for training steps, and for a ViT with each reducer. */
 import assert from "node:assert/strict";
 import { backend, compile, randomKey, tf, tidy } from "tessera/tensor/mod.ts";
-import { selfAttention } from "tessera/nn/attention.ts";
+import { attention, type AttentionParameters } from "tessera/nn/attention.ts";
 import { layerNorm, mlp } from "tessera/nn/layers.ts";
 import { ViT } from "tessera/nn/vit.ts";
 import { type ReducerName, reducers } from "tessera/reduction/mod.ts";
@@ -70,7 +70,7 @@ function blockTask(): Task {
     },
   };
   type Block = {
-    [Part in keyof typeof p]: Part extends "attention" ? Parameters<typeof selfAttention>[1]
+    [Part in keyof typeof p]: Part extends "attention" ? AttentionParameters
       : Part extends "mlp" ? Parameters<typeof mlp>[1]
       : Parameters<typeof layerNorm>[1];
   };
@@ -80,7 +80,7 @@ function blockTask(): Task {
     variables: leaves.flatMap(({ weight, bias }) => [weight, bias]),
     loss: (x, y) => {
       let h = x as tf.Tensor3D;
-      h = tf.add(h, selfAttention(layerNorm(h, block.norm1), block.attention, heads).x);
+      h = tf.add(h, attention(layerNorm(h, block.norm1), block.attention, { heads }).x);
       h = tf.add(h, mlp(layerNorm(h, block.norm2), block.mlp));
       return h.sub(y).square().mean();
     },

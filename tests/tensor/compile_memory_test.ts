@@ -3,7 +3,7 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { compile, tf, tidy } from "tessera/tensor/mod.ts";
 import { tensorflow } from "tessera/tensor/backend.ts";
-import { selfAttention } from "tessera/nn/attention.ts";
+import { attention } from "tessera/nn/attention.ts";
 import { layerNorm, mlp } from "tessera/nn/layers.ts";
 import { normalTensor } from "./agreement.ts";
 
@@ -46,7 +46,7 @@ function blockStep({ width, tokens, heads }: { width: number; tokens: number; he
   const step = (x: tf.Tensor3D) =>
     optimizer.minimize(
       () => {
-        const h = tf.add<tf.Tensor3D>(x, selfAttention(layerNorm(x, block.norm1), block.attention, heads).x);
+        const h = tf.add<tf.Tensor3D>(x, attention(layerNorm(x, block.norm1), block.attention, { heads }).x);
         return tf.add<tf.Tensor3D>(h, mlp(layerNorm(h, block.norm2), block.mlp)).square().mean();
       },
       true,
