@@ -9,7 +9,7 @@ import { deadLinks } from "../../lib/notebook/links.ts";
 /** The project's root, without a slash at its end. */
 export const root: string = Deno.realPathSync(fileURLToPath(new URL("../../", import.meta.url))).replace(/[/\\]$/, "");
 
-const NOT_OURS = new Set([".git", "node_modules", ".venv", ".ipynb_checkpoints", "site"]);
+const NOT_OURS = new Set([".git", "node_modules", ".venv", ".venv-bench", ".ipynb_checkpoints", "site"]);
 const TEXT =
   /\.(ts|cjs|mjs|js|json|md|ipynb|csv|tsv|svg|lock|txt|html|css|sh|py)$|(^|\/)(LICENSE|\.gitignore|\.ci\/run)$/;
 

@@ -1,0 +1,23 @@
+/**
+ * Experiments: declared as a grid of configurations, run row by row, collected, and laid beside the paper. It runs rows
+ * and knows no method.
+ *
+ * @module
+ */
+export {
+  type Cell,
+  cellsOf,
+  defineExperiment,
+  type Experiment,
+  type ExperimentOptions,
+  type Grid,
+  type Paper,
+  type Row,
+  type RowContext,
+  type Task,
+  type Value,
+} from "./experiment.ts";
+export { collect, runExperiment, type RunOptions, type RunReport } from "./run.ts";
+export { hashOfData, keyOf, Store, type StoredRow } from "./store.ts";
+export { fromCSV, toCSV } from "./csv.ts";
+export { besidePaper, markdownTable } from "./table.ts";

@@ -1,0 +1,163 @@
+/**
+ * Where rows are kept: a file per row while an experiment runs, named by the row's key; `rows.csv` when they are
+ * collected. A row is there as a whole or not at all, and the first who writes it wins.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { relative } from "node:path";
+import { pathOf, writeAtomically } from "../data/files.ts";
+import { fromCSV, toCSV } from "./csv.ts";
+import type { Row, Value } from "./experiment.ts";
+
+/** One computed row of the store: what it is of, and what came out. */
+export interface StoredRow {
+  readonly key: string;
+  readonly cell: Row;
+  readonly seed: number;
+  readonly results: readonly Row[];
+  /** Seconds that it took. */
+  readonly seconds: number;
+  /** Of the project, where git knows it. */
+  readonly commit: string;
+  /** What computed. */
+  readonly backend: string;
+}
+
+/**
+ * The key of a row: the same experiment, version, configuration, seed and data have the same one.
+ *
+ * @param data From {@link hashOfData}.
+ *
+ * @example The order of the settings does not matter
+ * ```ts
+ * import assert from "node:assert/strict";
+ * const experiment = { name: "a", version: 1 };
+ * const key = keyOf(experiment, { r: 8, method: "tome" }, 1, "");
+ * assert.equal(keyOf(experiment, { method: "tome", r: 8 }, 1, ""), key);
+ * assert.notEqual(keyOf({ name: "a", version: 2 }, { method: "tome", r: 8 }, 1, ""), key);
+ * ```
+ */
+export function keyOf(
+  { name, version }: { readonly name: string; readonly version: number },
+  cell: Row,
+  seed: number,
+  data: string,
+): string {
+  const settings = Object.keys(cell).sort().map((setting): [string, Value] => [setting, cell[setting]]);
+  return createHash("sha256").update(JSON.stringify([name, version, settings, seed, data])).digest("hex").slice(0, 16);
+}
+
+/**
+ * A hash of the content of files, and of folders with all that is in them; names count, places do not.
+ *
+ * @throws {Error} Where one of them is missing.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * assert.equal(hashOfData([new URL("store.ts", import.meta.url)]).length, 64);
+ * assert.equal(hashOfData([]), "");
+ * ```
+ */
+export function hashOfData(places: readonly URL[]): string {
+  if (!places.length) return "";
+  const hash = createHash("sha256");
+  for (const place of places) {
+    const root = pathOf(place);
+    for (const path of filesIn(root)) hash.update(`${relative(root, path)}\n`).update(Deno.readFileSync(path));
+  }
+  return hash.digest("hex");
+}
+
+function filesIn(path: string): string[] {
+  let isDirectory: boolean;
+  try {
+    ({ isDirectory } = Deno.statSync(path));
+  } catch (cause) {
+    throw new Error(`there is no ${path}, which an experiment names as its data; restore it`, { cause });
+  }
+  if (!isDirectory) return [path];
+  return [...Deno.readDirSync(path)].map(({ name }) => name).sort().flatMap((name) =>
+    filesIn(`${path.replace(/\/$/, "")}/${name}`)
+  );
+}
+
+/**
+ * The rows of an experiment's folder: in `rows/` those that were run here, in `rows.csv` those that were collected.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * const folder = await Deno.makeTempDir();
+ * const store = new Store(folder);
+ * const row = { key: "k", cell: { r: 1 }, seed: 1, results: [{ y: 2 }], seconds: 0.1, commit: "", backend: "" };
+ * assert.equal(await store.add(row), true);
+ * assert.equal(await store.add(row), false); // it is there
+ * assert.deepEqual(store.get("k"), row);
+ * await Deno.remove(folder, { recursive: true });
+ * ```
+ */
+export class Store {
+  readonly #folder: string;
+
+  /** @param folder The experiment's folder; it must exist. */
+  constructor(folder: string | URL) {
+    this.#folder = pathOf(folder).replace(/\/$/, "");
+  }
+
+  /** The row of a key, where it was run here. */
+  get(key: string): StoredRow | undefined {
+    try {
+      return JSON.parse(Deno.readTextFileSync(this.#file(key))) as StoredRow;
+    } catch (cause) {
+      if (cause instanceof Deno.errors.NotFound) return undefined;
+      throw new Error(`${this.#file(key)} cannot be read as a row; delete it, and the row is run again`, { cause });
+    }
+  }
+
+  /** Adds a row, complete or not at all; false, and nothing changes, where another has written it meanwhile. */
+  async add(row: StoredRow): Promise<boolean> {
+    await Deno.mkdir(`${this.#folder}/rows`, { recursive: true });
+    const written = `${this.#file(row.key)}.${crypto.randomUUID()}`;
+    await writeAtomically(written, new TextEncoder().encode(JSON.stringify(row) + "\n"));
+    try {
+      await Deno.link(written, this.#file(row.key)); // unlike a rename it fails where the name is taken
+      return true;
+    } catch (cause) {
+      if (cause instanceof Deno.errors.AlreadyExists) return false;
+      throw cause;
+    } finally {
+      await Deno.remove(written);
+    }
+  }
+
+  /** Removes a row that is to be run again. */
+  async remove(key: string): Promise<void> {
+    await Deno.remove(this.#file(key)).catch((error) => {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    });
+  }
+
+  /** The lines of `rows.csv`; none where it does not exist. */
+  collected(): Row[] {
+    const path = `${this.#folder}/rows.csv`;
+    let text: string;
+    try {
+      text = Deno.readTextFileSync(path);
+    } catch (cause) {
+      if (cause instanceof Deno.errors.NotFound) return [];
+      throw cause;
+    }
+    return fromCSV(text, path);
+  }
+
+  /** Writes `rows.csv`, if it would change. */
+  async collect(lines: readonly Row[]): Promise<void> {
+    await writeAtomically(`${this.#folder}/rows.csv`, new TextEncoder().encode(toCSV(lines)));
+  }
+
+  #file(key: string): string {
+    return `${this.#folder}/rows/${key}.json`;
+  }
+}
