@@ -1,0 +1,24 @@
+/**
+ * Controllable sequence editing with learned temporal concepts (CLEF): what a trajectory will be at a chosen time under a
+ * chosen condition, generated in one step.
+ *
+ * Li et al., "Controllable Sequence Editing for Biological and Clinical Trajectories", ICLR 2026, arXiv:2502.03569.
+ *
+ * @module
+ */
+export {
+  CLEF,
+  type CLEFConfig,
+  type EncoderConfig,
+  type ForwardOptions,
+  type Generated,
+  parameterCount,
+  type Query,
+  type Scaling,
+} from "./clef.ts";
+export { type Base, baseState, type Decoder, type Joint } from "./concepts.ts";
+export type { EncoderInput } from "./encoder.ts";
+export { huber } from "./loss.ts";
+export { presets, type PresetSizes, published } from "./presets.ts";
+export { type Moments, sinusoidalTable, type TimeEncoding } from "./time_embedding.ts";
+export { mlstmParallel, mlstmRecurrent, slstm } from "./xlstm.ts";
