@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { tf, tidy } from "../tensor/mod.ts";
+import { stopGradient, tf, tidy } from "../tensor/mod.ts";
 import { xavierUniform, zeros } from "./initialise.ts";
 import { dropout, linear, type LinearDescription, linearLayer, type LinearParameters } from "./layers.ts";
 
@@ -104,6 +104,8 @@ export interface AttentionOptions {
    * nothing gets 0 (PyTorch gives NaN).
    */
   readonly mask?: tf.Tensor | undefined;
+  /** [batch, tokens]: how much each token still counts, 0 to 1, while a pruning is trained: {@link softmaxWithPolicy}. */
+  readonly policy?: tf.Tensor2D | undefined;
   /** Whether token i may look at tokens 0 to i only. Default: false. */
   readonly causal?: boolean;
   /** Probability that an attention weight is dropped, where there is a key. Default: 0. */
@@ -115,14 +117,48 @@ export interface AttentionOptions {
 export interface AttentionResult {
   /** [batch, tokens, channels] */
   readonly x: tf.Tensor3D;
+  /** [batch, heads, tokens, channels / heads] */
+  readonly queries: tf.Tensor4D;
   /** [batch, heads, context tokens, channels / heads] */
   readonly keys: tf.Tensor4D;
+  /** [batch, heads, context tokens, channels / heads] */
+  readonly values: tf.Tensor4D;
   /** [batch, heads, tokens, context tokens], after the softmax. */
   readonly attention: tf.Tensor4D;
 }
 
 /** Added to a logit that does not count: far below every other, but finite, so that no difference of two is NaN. */
 const NEVER = -1e9;
+
+/**
+ * Softmax in which a token that is about to be pruned counts as little as `policy` says, so that a gradient tells whether
+ * it should. Every token still sees itself.
+ *
+ * Rao et al., "DynamicViT", NeurIPS 2021, arXiv:2106.02034, section 3.4, equation 10. Checked against Haurum et al.'s
+ * code (tests/golden/reduction.json, `dynamicvit.softmax_with_policy`).
+ *
+ * @param logits [batch, heads, tokens, tokens]
+ * @param policy [batch, tokens], 0 to 1
+ * @param epsilon Keeps a row without any token finite; the authors' 1e-6 is the default.
+ *
+ * @example A token with policy 0 is seen by itself alone
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { tf } from "tessera/tensor/mod.ts";
+ * const [[[first, second]]] = softmaxWithPolicy(tf.zeros<tf.Rank.R4>([1, 1, 2, 2]), tf.tensor2d([[1, 0]])).arraySync();
+ * assert.ok(first[0] > 0.999 && Math.abs(second[1] - 0.5) < 1e-3);
+ * ```
+ */
+export function softmaxWithPolicy(logits: tf.Tensor4D, policy: tf.Tensor2D, epsilon = 1e-6): tf.Tensor4D {
+  const [batch, , tokens] = logits.shape;
+  return tidy(() => {
+    const self = tf.eye(tokens).reshape([1, 1, tokens, tokens]);
+    const seen = policy.reshape([batch, 1, 1, tokens]);
+    const allowed = tf.add(seen, tf.mul(tf.sub(1, seen), self));
+    const odds = tf.exp(tf.sub(logits, stopGradient(logits.max(3, true)))).mul(allowed);
+    return odds.add(epsilon / tokens).div<tf.Tensor4D>(odds.sum(3, true).add(epsilon));
+  });
+}
 
 /**
  * Attention of `x` over itself, or over `context`.
@@ -144,7 +180,7 @@ const NEVER = -1e9;
 export function attention(
   x: tf.Tensor3D,
   parameters: AttentionParameters,
-  { heads, context, size, bias, mask, causal = false, dropout: rate = 0, key }: AttentionOptions,
+  { heads, context, size, bias, mask, policy, causal = false, dropout: rate = 0, key }: AttentionOptions,
 ): AttentionResult {
   return tidy(() => {
     const [queries, keys, values] = project(x, context, parameters, heads);
@@ -155,12 +191,12 @@ export function attention(
     if (bias) logits = logits.add(bias);
     const allowed = joinMasks(mask, causal ? causalMask(tokens, contextTokens) : undefined);
     if (allowed) logits = logits.mul<tf.Tensor4D>(allowed).add(tf.sub(1, allowed).mul(NEVER));
-    let weights = tf.softmax(logits, 3);
+    let weights = policy ? softmaxWithPolicy(logits, policy) : tf.softmax(logits, 3);
     if (allowed) weights = weights.mul(allowed);
     const kept = dropout(weights, rate, key);
     const mixed = tf.matMul(kept, values).transpose([0, 2, 1, 3])
       .reshape<tf.Tensor3D>([batch, tokens, heads * values.shape[3]]);
-    return { x: linear(mixed, parameters.proj), keys, attention: weights };
+    return { x: linear(mixed, parameters.proj), queries, keys, values, attention: weights };
   });
 }
 

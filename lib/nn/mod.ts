@@ -15,16 +15,19 @@ export * from "./losses.ts";
 export * from "./lstm.ts";
 export * from "./macs.ts";
 export * from "./parameters.ts";
-export type { BlockView, Place, Reducer } from "./reducer.ts";
+export * from "./reducer.ts";
+export * from "./reduction_errors.ts";
 export {
   applyMap,
   type Budget,
+  clamped,
   combineMatrix,
   composeMaps,
   disposeMap,
   identityMap,
   membership,
   mergeInto,
+  positionsOf,
   type SlotMap,
   slotsOf,
   type SoftMap,

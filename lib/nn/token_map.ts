@@ -15,13 +15,14 @@
  * @module
  */
 import { gatherTokens, stopGradient, tf, tidy } from "../tensor/mod.ts";
+import { Clamped } from "./reduction_errors.ts";
 
 /** What was asked of a reduction and what was done, in tokens. */
 export interface Budget {
   /** Tokens that were to be removed. */
   readonly requested: number;
   /** Tokens that were removed. */
-  readonly removed: number;
+  readonly achieved: number;
   /** Why the two differ, in words; absent where they agree. */
   readonly clampedBy?: string;
 }
@@ -37,6 +38,10 @@ export interface SlotMap {
   readonly slot: tf.Tensor2D;
   /** [batch, tokens]: what each token is multiplied by before its slot is summed. Absent: a mean weighted by size. */
   readonly weight?: tf.Tensor2D;
+  /** "mlerp": what was summed is scaled to the length of the longest token of its slot. Absent: the sum as it is. */
+  readonly combine?: "mlerp";
+  /** [batch, tokens] bool: which token of each slot gives it its position. Absent: the first one. */
+  readonly anchor?: tf.Tensor2D;
   readonly budget: Budget;
 }
 
@@ -49,6 +54,15 @@ export interface SoftMap {
   readonly outputs: number;
   /** [batch, outputs, tokens]: row j says what output j is made of. */
   readonly matrix: tf.Tensor3D;
+  /** [batch, outputs, tokens]: where the mass of each token goes. Absent: the matrix, columns scaled to sum 1. */
+  readonly mass?: tf.Tensor3D;
+  /** [batch, tokens, outputs]: the way back. Absent: the mass transposed, rows scaled to sum 1. */
+  readonly back?: tf.Tensor3D;
+  /**
+   * The outputs [batch, outputs, channels] of a learned network, where they are not `matrix` times the tokens [batch,
+   * tokens, channels]; then the matrix is for looking at (a resampler's attention, say).
+   */
+  readonly transform?: (x: tf.Tensor3D) => tf.Tensor3D;
   readonly budget: Budget;
 }
 
@@ -65,8 +79,23 @@ export interface SizedTokens {
 
 /** `Budget` of a reduction from `tokens` to `outputs`; says why where that is not what was requested. */
 export function budgetOf(tokens: number, outputs: number, requested: number, reason: string): Budget {
-  const removed = tokens - outputs;
-  return removed === requested ? { requested, removed } : { requested, removed, clampedBy: reason };
+  const achieved = tokens - outputs;
+  return achieved === requested ? { requested, achieved } : { requested, achieved, clampedBy: reason };
+}
+
+/**
+ * The warning that belongs to a budget: undefined where as many tokens went as were to go.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * assert.equal(clamped({ requested: 2, achieved: 2 }), undefined);
+ * const warning = clamped({ requested: 9, achieved: 4, clampedBy: "at most half can merge at once" });
+ * assert.equal(warning?.message, "9 tokens were to go, but 4 did: at most half can merge at once; ask for fewer");
+ * ```
+ */
+export function clamped({ requested, achieved, clampedBy }: Budget): Clamped | undefined {
+  return clampedBy === undefined ? undefined : new Clamped(requested, achieved, clampedBy);
 }
 
 /**
@@ -91,7 +120,7 @@ export function identityMap(batch: number, tokens: number, requested = 0): SlotM
 /**
  * The map under which each leaving token joins its partner, and the tokens that stay keep their order.
  *
- * @param leaves [batch, tokens] bool; exactly `budget.removed` are true in each row.
+ * @param leaves [batch, tokens] bool; exactly `budget.achieved` are true in each row.
  * @param partner [batch, tokens] int32: the token that a leaving token joins, which itself stays; ignored elsewhere.
  *
  * @example Token 2 joins token 1
@@ -99,19 +128,21 @@ export function identityMap(batch: number, tokens: number, requested = 0): SlotM
  * import assert from "node:assert/strict";
  * import { tf } from "tessera/tensor/mod.ts";
  * const leaves = tf.tensor2d([[0, 0, 1, 0]], undefined, "bool");
- * const map = mergeInto(leaves, tf.tensor2d([[0, 0, 1, 0]], undefined, "int32"), { requested: 1, removed: 1 });
+ * const map = mergeInto(leaves, tf.tensor2d([[0, 0, 1, 0]], undefined, "int32"), { requested: 1, achieved: 1 });
  * assert.deepEqual(map.slot.arraySync(), [[0, 1, 1, 2]]);
  * ```
  */
 export function mergeInto(leaves: tf.Tensor2D, partner: tf.Tensor2D, budget: Budget): SlotMap {
   const tokens = leaves.shape[1];
   return tidy(() => {
-    const own = countBefore(tf.logicalNot(leaves));
+    const anchor = tf.logicalNot(leaves);
+    const own = countBefore(anchor);
     return {
       kind: "slots",
       tokens,
-      outputs: tokens - budget.removed,
+      outputs: tokens - budget.achieved,
       slot: tf.where(leaves, gatherTokens(own, partner), own),
+      anchor,
       budget,
     };
   });
@@ -130,7 +161,7 @@ export function mergeInto(leaves: tf.Tensor2D, partner: tf.Tensor2D, budget: Bud
  * ```ts
  * import assert from "node:assert/strict";
  * import { tf } from "tessera/tensor/mod.ts";
- * const map = mergeInto(tf.tensor2d([[0, 1]], undefined, "bool"), tf.tensor2d([[0, 0]], undefined, "int32"), { requested: 1, removed: 1 });
+ * const map = mergeInto(tf.tensor2d([[0, 1]], undefined, "bool"), tf.tensor2d([[0, 0]], undefined, "int32"), { requested: 1, achieved: 1 });
  * const { x, size } = applyMap(map, tf.tensor3d([[[1], [4]]]), tf.tensor2d([[1, 2]]));
  * assert.deepEqual(x.arraySync(), [[[3]]]);
  * assert.deepEqual(size.arraySync(), [[3]]);
@@ -142,12 +173,58 @@ export function applyMap(map: TokenMap, x: tf.Tensor3D, size?: tf.Tensor2D): Siz
     const sizes = size ?? tf.ones<tf.Rank.R2>([x.shape[0], x.shape[1]]);
     const mass = membership(map);
     const newSize = tf.matMul(mass, sizes.expandDims<tf.Tensor3D>(2)); // [batch, outputs, 1]
+    const counted = newSize.squeeze<tf.Tensor2D>([2]);
     if (map.kind === "soft") {
-      return { x: tf.matMul<tf.Tensor3D>(map.matrix, x), size: newSize.squeeze<tf.Tensor2D>([2]) };
+      return { x: map.transform ? map.transform(x) : tf.matMul<tf.Tensor3D>(map.matrix, x), size: counted };
     }
     const weighted = tf.mul<tf.Tensor3D>(x, (map.weight ?? sizes).expandDims(2));
     const sum = tf.matMul<tf.Tensor3D>(mass, weighted);
-    return { x: map.weight ? sum : tf.div<tf.Tensor3D>(sum, newSize), size: newSize.squeeze<tf.Tensor2D>([2]) };
+    const mean = map.weight ? sum : perMass<tf.Tensor3D>(sum, newSize);
+    return { x: map.combine === "mlerp" ? toLongest(mean, x, mass) : mean, size: counted };
+  });
+}
+
+/** Scales each output to the length of the longest of its tokens; one whose tokens cancel out stays zero. */
+function toLongest(mean: tf.Tensor3D, x: tf.Tensor3D, mass: tf.Tensor3D): tf.Tensor3D {
+  const length = lengthOf(x).reshape([x.shape[0], 1, x.shape[1]]); // [batch, 1, tokens]
+  const longest = tf.mul(mass, length).max(2, true); // [batch, outputs, 1]
+  return tf.mul(mean, perMass(longest, lengthOf(mean)));
+}
+
+/** [batch, tokens, 1]; with a slope of 0 instead of NaN at length 0. */
+function lengthOf(x: tf.Tensor3D): tf.Tensor3D {
+  return tf.sqrt(tf.maximum(x.square().sum(2, true), 1e-24));
+}
+
+/**
+ * Where each output stands in the sequence that the model began with: the position of the token that stands for its slot
+ * (of a merge the one that was joined), of a soft map the mean of the positions, weighted by mass.
+ *
+ * @param positions [batch, tokens]; default: 0, 1, 2, ...
+ * @returns [batch, outputs]
+ *
+ * @example Token 2 joins token 1
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { tf } from "tessera/tensor/mod.ts";
+ * const leaves = tf.tensor2d([[0, 0, 1, 0]], undefined, "bool");
+ * const map = mergeInto(leaves, tf.tensor2d([[0, 0, 1, 0]], undefined, "int32"), { requested: 1, achieved: 1 });
+ * assert.deepEqual(positionsOf(map).arraySync(), [[0, 1, 3]]);
+ * ```
+ */
+export function positionsOf(map: TokenMap, positions?: tf.Tensor2D): tf.Tensor2D {
+  return tidy(() => {
+    const mass = membership(map);
+    const batch = mass.shape[0];
+    const stood = positions ?? tf.range(0, map.tokens).expandDims<tf.Tensor2D>(0).tile<tf.Tensor2D>([batch, 1]);
+    if (map.kind === "slots" && !map.anchor) {
+      const far = tf.mul(tf.sub(1, mass), 1e9);
+      const first = tf.add(far, tf.range(0, map.tokens).reshape([1, 1, map.tokens])).argMin<tf.Tensor2D>(2);
+      return gatherTokens(stood, first);
+    }
+    const share = map.kind === "slots" ? tf.mul(mass, map.anchor!.cast("float32").expandDims(1)) : mass;
+    const sum = tf.matMul<tf.Tensor3D>(share, stood.expandDims<tf.Tensor3D>(2));
+    return perMass<tf.Tensor3D>(sum, share.sum(2, true)).squeeze<tf.Tensor2D>([2]);
   });
 }
 
@@ -164,7 +241,7 @@ export function applyMap(map: TokenMap, x: tf.Tensor3D, size?: tf.Tensor2D): Siz
  * ```ts
  * import assert from "node:assert/strict";
  * import { tf } from "tessera/tensor/mod.ts";
- * const map = mergeInto(tf.tensor2d([[0, 1]], undefined, "bool"), tf.tensor2d([[0, 0]], undefined, "int32"), { requested: 1, removed: 1 });
+ * const map = mergeInto(tf.tensor2d([[0, 1]], undefined, "bool"), tf.tensor2d([[0, 0]], undefined, "int32"), { requested: 1, achieved: 1 });
  * assert.deepEqual(unmerge(map, tf.tensor3d([[[7]]])).arraySync(), [[[7], [7]]]);
  * ```
  */
@@ -177,6 +254,7 @@ export function unmerge(map: TokenMap, y: tf.Tensor3D): tf.Tensor3D {
   return tidy(() => {
     const mass = membership(map);
     if (map.kind === "slots") return tf.matMul(mass, y, true);
+    if (map.back) return tf.matMul<tf.Tensor3D>(map.back, y);
     const perToken = mass.sum<tf.Tensor3D>(1, true); // [batch, 1, tokens]
     return tf.matMul(perMass<tf.Tensor3D>(mass, perToken), y, true);
   });
@@ -199,6 +277,7 @@ export function membership(map: TokenMap): tf.Tensor3D {
       // a choice has no gradient: it flows through the features and weights, not through what went where
       return tf.equal(rows, stopGradient(map.slot).expandDims(1)).cast<tf.Tensor3D>("float32");
     }
+    if (map.mass) return map.mass.clone();
     const total = map.matrix.sum<tf.Tensor3D>(1, true);
     return perMass<tf.Tensor3D>(map.matrix, total);
   });
@@ -211,7 +290,7 @@ export function membership(map: TokenMap): tf.Tensor3D {
  * ```ts
  * import assert from "node:assert/strict";
  * import { tf } from "tessera/tensor/mod.ts";
- * const map = mergeInto(tf.tensor2d([[0, 1]], undefined, "bool"), tf.tensor2d([[0, 0]], undefined, "int32"), { requested: 1, removed: 1 });
+ * const map = mergeInto(tf.tensor2d([[0, 1]], undefined, "bool"), tf.tensor2d([[0, 0]], undefined, "int32"), { requested: 1, achieved: 1 });
  * assert.deepEqual(combineMatrix(map).arraySync(), [[[0.5, 0.5]]]);
  * ```
  */
@@ -221,7 +300,7 @@ export function combineMatrix(map: TokenMap, size?: tf.Tensor2D): tf.Tensor3D {
     const mass = membership(map);
     if (map.weight) return tf.mul<tf.Tensor3D>(mass, map.weight.expandDims(1));
     const weighted = size ? tf.mul<tf.Tensor3D>(mass, size.expandDims(1)) : mass;
-    return tf.div<tf.Tensor3D>(weighted, weighted.sum(2, true));
+    return perMass<tf.Tensor3D>(weighted, weighted.sum(2, true));
   });
 }
 
@@ -240,8 +319,8 @@ export function combineMatrix(map: TokenMap, size?: tf.Tensor2D): tf.Tensor3D {
  * import { tf } from "tessera/tensor/mod.ts";
  * const ints = (row: number[]) => tf.tensor2d([row], undefined, "int32");
  * const bools = (row: number[]) => tf.tensor2d([row], undefined, "bool");
- * const first = mergeInto(bools([0, 0, 1]), ints([0, 0, 0]), { requested: 1, removed: 1 });
- * const second = mergeInto(bools([1, 0]), ints([1, 0]), { requested: 1, removed: 1 });
+ * const first = mergeInto(bools([0, 0, 1]), ints([0, 0, 0]), { requested: 1, achieved: 1 });
+ * const second = mergeInto(bools([1, 0]), ints([1, 0]), { requested: 1, achieved: 1 });
  * assert.deepEqual(composeMaps(first, second).slot.arraySync(), [[0, 0, 0]]);
  * ```
  */
@@ -253,7 +332,7 @@ export function composeMaps(first: TokenMap, second: TokenMap, size?: tf.Tensor2
   const clampedBy = [first.budget.clampedBy, second.budget.clampedBy].filter(Boolean).join("; ");
   const budget: Budget = {
     requested: first.budget.requested + second.budget.requested,
-    removed: tokens - outputs,
+    achieved: tokens - outputs,
     ...(clampedBy ? { clampedBy } : {}),
   };
   return tidy(() => {
@@ -262,20 +341,36 @@ export function composeMaps(first: TokenMap, second: TokenMap, size?: tf.Tensor2
         ? tf.matMul(membership(first), columnOf(size, first)).squeeze<tf.Tensor2D>([2])
         : undefined;
       const matrix = tf.matMul<tf.Tensor3D>(combineMatrix(second, between), combineMatrix(first, size));
-      return { kind: "soft", tokens, outputs, matrix, budget };
+      const mass = tf.matMul<tf.Tensor3D>(membership(second), membership(first));
+      return { kind: "soft", tokens, outputs, matrix, mass, budget };
     }
     const follow = tf.maximum<tf.Tensor2D>(first.slot, tf.scalar(0, "int32"));
     const gone = tf.less<tf.Tensor2D>(first.slot, tf.scalar(0, "int32"));
     const slot = tf.where(gone, first.slot, gatherTokens(second.slot, follow));
-    if (!first.weight && !second.weight) return { kind: "slots", tokens, outputs, slot, budget };
+    const anchor = tf.logicalAnd<tf.Tensor2D>(tf.logicalNot(gone), anchorsAlong(first, second, follow));
+    if (!first.weight && !second.weight) return { kind: "slots", tokens, outputs, slot, anchor, budget };
     const sizes = columnOf(size, first);
     const between = tf.matMul(membership(first), sizes).squeeze<tf.Tensor2D>([2]);
     const weight = tf.mul<tf.Tensor2D>(
       shares(first, sizes.squeeze<tf.Tensor2D>([2])),
       gatherTokens(shares(second, between), follow),
     );
-    return { kind: "slots", tokens, outputs, slot, weight, budget };
+    return { kind: "slots", tokens, outputs, slot, weight, anchor, budget };
   });
+}
+
+/** Which tokens stand for their output after both maps: those that stand for a slot which stands for the output. */
+function anchorsAlong(first: SlotMap, second: SlotMap, follow: tf.Tensor2D): tf.Tensor2D {
+  return tf.logicalAnd(anchorOf(first), gatherTokens(anchorOf(second).cast<tf.Tensor2D>("int32"), follow).cast("bool"));
+}
+
+/** [batch, tokens] bool: the token of each slot that gives it its position. */
+function anchorOf(map: SlotMap): tf.Tensor2D {
+  if (map.anchor) return map.anchor;
+  const first = positionsOf(map).cast<tf.Tensor2D>("int32"); // [batch, outputs]
+  const own = gatherTokens(first, tf.maximum<tf.Tensor2D>(map.slot, tf.scalar(0, "int32")));
+  const stays = tf.greaterEqual(map.slot, tf.scalar(0, "int32"));
+  return tf.logicalAnd(stays, tf.equal(own, tf.range(0, map.tokens, 1, "int32").expandDims(0)));
 }
 
 /**
@@ -308,11 +403,8 @@ export function slotsOf(map: TokenMap, image = 0): number[] {
  * ```
  */
 export function disposeMap(map: TokenMap): void {
-  if (map.kind === "soft") map.matrix.dispose();
-  else {
-    map.slot.dispose();
-    map.weight?.dispose();
-  }
+  if (map.kind === "soft") tf.dispose([map.matrix, ...(map.mass ? [map.mass] : []), ...(map.back ? [map.back] : [])]);
+  else tf.dispose([map.slot, ...(map.weight ? [map.weight] : []), ...(map.anchor ? [map.anchor] : [])]);
 }
 
 /**

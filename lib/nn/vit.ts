@@ -27,7 +27,7 @@ import {
 import { type TokenCount, vitMACs } from "./macs.ts";
 import { countParameters, type LoadOptions, loadParameters } from "./parameters.ts";
 import type { Place, Reducer } from "./reducer.ts";
-import { applyMap, composeMaps, identityMap, type TokenMap } from "./token_map.ts";
+import { applyMap, composeMaps, identityMap, positionsOf, type TokenMap } from "./token_map.ts";
 
 /** The sizes of a Vision Transformer. */
 export interface ViTConfig {
@@ -50,8 +50,10 @@ export interface ViTConfig {
 
 /** Options of one run of the model. */
 export interface ViTOptions {
-  /** Removes tokens between attention and MLP of each block. Default: none. */
+  /** Removes tokens between attention and MLP of each block, or before it. Default: none. */
   readonly reducer?: Reducer;
+  /** Let a reducer that has a soft form for training use it instead of removing tokens. Default: false. */
+  readonly training?: boolean;
   /** Key of the random numbers that a reducer may ask for, see `randomKey`. */
   readonly key?: tf.Tensor1D;
 }
@@ -66,10 +68,20 @@ export interface ViTOutput {
   readonly tokens: tf.Tensor3D;
   /** [batch, tokens]: how many original tokens each of them stands for. */
   readonly size: tf.Tensor2D;
+  /** [batch, tokens]: how much each of them still counts; only where a reducer was trained in its soft form. */
+  readonly policy?: tf.Tensor2D;
   /** What the reducer did in each block; undefined where it removed nothing. */
   readonly maps: readonly (TokenMap | undefined)[];
   /** [batch, heads, tokens, tokens] of each block. */
   readonly attention: readonly tf.Tensor4D[];
+}
+
+/** What goes from block to block. */
+interface State {
+  readonly x: tf.Tensor3D;
+  readonly size: tf.Tensor2D;
+  readonly positions: tf.Tensor2D | undefined;
+  readonly policy: tf.Tensor2D | undefined;
 }
 
 /** Parameters of a Vision Transformer, under timm's names. */
@@ -212,7 +224,7 @@ export class ViT {
    *
    * @param images [batch, imageSize, imageSize, channels], preprocessed.
    */
-  forward(images: tf.Tensor4D, { reducer, key }: ViTOptions = {}): ViTOutput {
+  forward(images: tf.Tensor4D, { reducer, key, training = false }: ViTOptions = {}): ViTOutput {
     const { imageSize, channels, heads, normEpsilon = 1e-6 } = this.config;
     const [batch, height, width, colours] = images.shape;
     if (images.rank !== 4 || height !== imageSize || width !== imageSize || colours !== channels) {
@@ -222,40 +234,52 @@ export class ViT {
     }
     return tidy(() => {
       let x = this.#embed(images);
-      let size = tf.ones<tf.Rank.R2>([batch, x.shape[1]]);
+      const ones = tf.ones<tf.Rank.R2>([batch, x.shape[1]]);
+      let state: State = {
+        x,
+        size: ones,
+        positions: reducer?.needs.includes("positions") ? positionsOf(identityMap(batch, x.shape[1])) : undefined,
+        policy: training && reducer?.soften ? ones : undefined,
+      };
       const maps: (TokenMap | undefined)[] = [];
       const attention: tf.Tensor4D[] = [];
+      let seen: AttentionResult | undefined; // by a reducer before its block: the attention of the block before
+      const reduce = (layer: number, before: State, looked?: AttentionResult): State & { map?: TokenMap } => {
+        const place = this.#place(layer, before.x.shape[1]);
+        if (!reducer || reducer.plan(place).achieved === 0) return before;
+        const { x, size, positions, policy } = before;
+        const extra = { ...(positions ? { positions } : {}), ...(key ? { key: foldIn(key, layer) } : {}) };
+        const view = { ...looked, ...place, ...extra, x, size };
+        if (policy) return { ...before, policy: reducer.soften!(view, policy) };
+        const map = reducer.reduce(view);
+        return { ...applyMap(map, x, size), positions: positions && positionsOf(map, positions), policy, map };
+      };
+      const early = reducer?.hook === "beforeBlock";
       for (const [layer, parameters] of this.weights.blocks.entries()) {
-        const place = this.#place(layer, x.shape[1]);
-        const reduce = reducer && ((x: tf.Tensor3D, { keys, attention }: AttentionResult) => {
-          const map = reducer.reduce({
-            ...place,
-            x,
-            keys,
-            attention,
-            size,
-            ...(key ? { key: foldIn(key, layer) } : {}),
-          });
-          return { map, ...applyMap(map, x, size) };
-        });
-        const { x: after, looked, changed } = block(x, parameters, {
+        const arrived = early ? reduce(layer, state, seen) : state;
+        const { x: after, looked, changed } = block(arrived.x, parameters, {
           heads,
           epsilon: normEpsilon,
-          size: reducer?.proportionalAttention ? size : undefined,
-          between: reducer && reducer.plan(place).removed > 0 ? reduce : undefined,
+          size: reducer?.proportionalAttention ? arrived.size : undefined,
+          mask: reducer?.leavesEmpty ? tf.greater(arrived.size, 0) : undefined,
+          policy: arrived.policy,
+          between: early || !reducer ? undefined : (x, looked) => reduce(layer, { ...arrived, x }, looked),
         });
+        const { map, size, positions, policy }: State & { map?: TokenMap } = changed ?? arrived;
+        state = { x: after, size, positions, policy };
+        maps.push(map);
         attention.push(looked.attention);
-        maps.push(changed?.map);
-        x = after;
-        size = changed?.size ?? size;
+        seen = looked;
       }
+      const { size, policy } = state;
+      x = state.x;
       const normalised = layerNorm(x, this.weights.norm, normEpsilon);
       const token = (index: number) => normalised.slice([0, index, 0], [-1, 1, -1]).squeeze<tf.Tensor2D>([1]);
       const features = token(0);
       const { head, head_dist } = this.weights;
       let logits = linear(features, head);
       if (head_dist) logits = logits.add<tf.Tensor2D>(linear(token(1), head_dist)).div(2); // DeiT's mean of both heads
-      return { logits, features, tokens: x, size, maps, attention };
+      return { logits, features, tokens: x, size, maps, attention, ...(policy ? { policy } : {}) };
     });
   }
 
@@ -264,9 +288,9 @@ export class ViT {
     const counts: TokenCount[] = [];
     let tokens = this.#initialTokens;
     for (let layer = 0; layer < this.config.depth; layer++) {
-      const removed = reducer?.plan(this.#place(layer, tokens)).removed ?? 0;
-      counts.push({ in: tokens, out: tokens - removed });
-      tokens -= removed;
+      const left = tokens - (reducer?.plan(this.#place(layer, tokens)).achieved ?? 0);
+      counts.push({ in: reducer?.hook === "beforeBlock" ? left : tokens, out: left });
+      tokens = left;
     }
     return counts;
   }

@@ -8,6 +8,7 @@
  * @module
  */
 import type { Place } from "../nn/reducer.ts";
+import { BudgetConflict, BudgetOutOfRange } from "../nn/reduction_errors.ts";
 import { mergeSchedule, type Schedule } from "./schedule.ts";
 
 /** Tokens to remove in each block, as ToMe counts them. */
@@ -52,7 +53,8 @@ export const truncateAsReference: Rounding = { of: "initial", round: Math.trunc 
  * Checks a budget once, at the public door, and returns how many patches it wants left at a place.
  *
  * @returns A function from a place to the number of patches that are to stay there.
- * @throws {RangeError} Two budgets at once, none, a negative or broken number, a rate outside (0, 1].
+ * @throws {BudgetConflict} Two budgets at once, or none.
+ * @throws {BudgetOutOfRange} A negative or broken number, a rate outside (0, 1].
  *
  * @example Half of 16 patches after block 1
  * ```ts
@@ -65,7 +67,7 @@ export const truncateAsReference: Rounding = { of: "initial", round: Math.trunc 
 export function patchesLeft(budget: LayerBudget, rounding: Rounding = truncate): (place: Place) => number {
   const named = (["r", "keepRate", "keep"] as const).filter((name) => name in budget);
   if (named.length !== 1) {
-    throw new RangeError(
+    throw new BudgetConflict(
       named.length
         ? `a budget is one of r, keepRate and keep, but ${named.join(" and ")} were given; leave one`
         : "a budget is needed, but none was given; pass r, keepRate or keep",
@@ -79,24 +81,24 @@ export function patchesLeft(budget: LayerBudget, rounding: Rounding = truncate):
   const list = "keep" in budget ? budget.keep : typeof budget.keepRate === "number" ? undefined : budget.keepRate;
   for (const layer of budget.layers ?? []) {
     if (!Number.isInteger(layer) || layer < 0) {
-      throw new RangeError(`layers are block numbers from 0, but one of them is ${layer}; correct it`);
+      throw new BudgetOutOfRange(`layers are block numbers from 0, but one of them is ${layer}; correct it`);
     }
   }
   if (list && budget.layers && list.length !== budget.layers.length) {
-    throw new RangeError(
+    throw new BudgetOutOfRange(
       `each of ${budget.layers.length} layers needs one number, but there are ${list.length}; make the lists equally long`,
     );
   }
   if ("keep" in budget) {
     for (const keep of budget.keep) {
       if (!Number.isInteger(keep) || keep < 1) {
-        throw new RangeError(`keep is a number of patches from 1, but it is ${keep}; keep at least one patch`);
+        throw new BudgetOutOfRange(`keep is a number of patches from 1, but it is ${keep}; keep at least one patch`);
       }
     }
   } else {
     for (const rate of [budget.keepRate].flat()) {
       if (!(rate > 0 && rate <= 1)) {
-        throw new RangeError(`keepRate must lie in (0, 1], but it is ${rate}; to remove nothing, pass 1`);
+        throw new BudgetOutOfRange(`keepRate must lie in (0, 1], but it is ${rate}; to remove nothing, pass 1`);
       }
     }
   }

@@ -9,10 +9,11 @@
  *
  * @module
  */
-import type { Place, Reducer } from "../nn/reducer.ts";
+import { need, type Place, type Reducer } from "../nn/reducer.ts";
 import { type Budget, budgetOf, perMass, type SlotMap } from "../nn/token_map.ts";
 import { tf, tidy } from "../tensor/mod.ts";
 import { type LayerBudget, patchesLeft, type Rounding } from "./budget.ts";
+import { trainingFree } from "./method.ts";
 import { classAttention, pruneByScore } from "./prune.ts";
 
 /** Options of EViT. */
@@ -61,8 +62,8 @@ export function fuseInattentive(
  * import assert from "node:assert/strict";
  * const reducer = evit({ keepRate: 0.7 });
  * const place = { layers: 12, initialTokens: 197, specialTokens: 1, grid: [14, 14] as const };
- * assert.equal(197 - reducer.plan({ ...place, layer: 3, tokens: 197 }).removed, 140);
- * assert.equal(140 - reducer.plan({ ...place, layer: 6, tokens: 140 }).removed, 100);
+ * assert.equal(197 - reducer.plan({ ...place, layer: 3, tokens: 197 }).achieved, 140);
+ * assert.equal(140 - reducer.plan({ ...place, layer: 6, tokens: 140 }).achieved, 100);
  * ```
  */
 export function evit(options: EViTOptions): Reducer {
@@ -71,24 +72,42 @@ export function evit(options: EViTOptions): Reducer {
   const keepOf = (place: Place) => "r" in options ? left(place) - 1 : left(place); // with `r` the fused token counts
   return {
     name: "evit",
+    needs: ["attention"],
     proportionalAttention: false,
     plan: (place) => fusingBudget(place, keepOf(place)),
     reduce: (view) => {
       const { specialTokens } = view;
       const budget = fusingBudget(view, keepOf(view));
-      const keep = view.tokens - specialTokens - budget.removed - 1;
+      const keep = view.tokens - specialTokens - budget.achieved - 1;
       return tidy(() => ({
-        ...fuseInattentive(classAttention(view.attention, specialTokens), { keep, specialTokens, parity }),
+        ...fuseInattentive(classAttention(need(view, "attention", "evit"), specialTokens), {
+          keep,
+          specialTokens,
+          parity,
+        }),
         budget,
       }));
     },
   };
 }
 
+/** EViT in the catalogue. */
+export const evitMethod = trainingFree(evit, {
+  family: "pack",
+  paper: "Liang et al., EViT, 2022",
+  section: "3.2, arXiv:2202.07800",
+  tier: 1,
+  traceable: true,
+  golden: ["evit.inattentive_fusion", "vit_evit.forward"],
+  cost: "heads x n additions; n floats",
+  differs: "from the paper in the fused token, which is a mean instead of a sum of small weights, and in the order",
+  breaks: {},
+});
+
 /** Fusing a single patch with itself would remove nothing, so it is left out. */
 function fusingBudget(place: Place, left: number): Budget {
   const patches = place.tokens - place.specialTokens;
   const requested = Math.max(0, patches - left - 1);
-  if (requested === 0) return { requested, removed: 0 };
+  if (requested === 0) return { requested, achieved: 0 };
   return budgetOf(patches, Math.max(1, left) + 1, requested, "at least one patch must stay beside the fused token");
 }

@@ -4,19 +4,51 @@
  *
  * @module
  */
-import { evit } from "./evit.ts";
-import { pooling } from "./pooling.ts";
-import { randomPruning } from "./random.ts";
-import { tome } from "./tome.ts";
-import { topk } from "./topk.ts";
+import { Catalogue } from "./catalogue.ts";
+import { evitMethod } from "./evit.ts";
+import { poolingMethod } from "./pooling.ts";
+import { randomMethod } from "./random.ts";
+import { tomeMethod } from "./tome.ts";
+import { topkMethod } from "./topk.ts";
 
-/** Every method under its name; a misspelt name does not compile. */
-export const reducers = { tome, topk, evit, random: randomPruning, pooling } as const;
+/** Methods that work off the shelf, each from a budget alone. */
+const offTheShelf = {
+  tome: tomeMethod,
+  topk: topkMethod,
+  evit: evitMethod,
+  random: randomMethod,
+  pooling: poolingMethod,
+} as const;
 
-/** The name of a method. */
+/** Every method under its name, with the facts about it; shows itself in a notebook as a table. */
+export const catalogue = new Catalogue({ ...offTheShelf });
+
+/** The name of a method of the catalogue. */
+export type MethodName = keyof typeof catalogue.methods;
+
+/** Methods that work off the shelf under their names; a misspelt name does not compile. */
+export const reducers = Object.fromEntries(
+  Object.entries(offTheShelf).map(([name, { create }]) => [name, create]),
+) as unknown as { readonly [Name in keyof typeof offTheShelf]: (typeof offTheShelf)[Name]["create"] };
+
+/** The name of a method that works off the shelf. */
 export type ReducerName = keyof typeof reducers;
 
 export type { KeepBudget, KeepRateBudget, LayerBudget, RemoveBudget } from "./budget.ts";
+export { Catalogue } from "./catalogue.ts";
+export { type Choice, type Combine, compose, type Parts, type Score, type Select } from "./compose.ts";
+export { drop, joinNearest, pack } from "./combine.ts";
+export {
+  attentionReceived,
+  classAttentionScore,
+  isolation,
+  randomScore,
+  tokenNorm,
+  valueWeightedAttention,
+} from "./scores.ts";
+export { best, drawn, mix } from "./select.ts";
+export { checkLaws, type LawId, type LawResult, laws } from "./laws.ts";
+export { type Family, type Method, type MethodFacts, type ModelSizes, placeIn, trainingFree } from "./method.ts";
 export { mergeSchedule, type Schedule } from "./schedule.ts";
 export {
   bipartiteSoftMatching,

@@ -13,6 +13,7 @@ import type { Reducer } from "../nn/reducer.ts";
 import type { SlotMap } from "../nn/token_map.ts";
 import { tf, tidy } from "../tensor/mod.ts";
 import { type LayerBudget, patchesLeft } from "./budget.ts";
+import { trainingFree } from "./method.ts";
 import { pruningBudget } from "./prune.ts";
 
 /** A rectangle of patches: rows top .. bottom - 1 and columns left .. right - 1. */
@@ -64,32 +65,46 @@ export function gridParts([rows, columns]: readonly [number, number], parts: num
  * ```ts
  * import assert from "node:assert/strict";
  * const place = { layer: 0, layers: 4, tokens: 50, initialTokens: 50, specialTokens: 1, grid: [7, 7] as const };
- * assert.equal(pooling({ r: 24 }).plan(place).removed, 24);
+ * assert.equal(pooling({ r: 24 }).plan(place).achieved, 24);
  * ```
  */
 export function pooling(options: LayerBudget): Reducer {
   const left = patchesLeft(options);
   return {
     name: "pooling",
+    needs: [],
     proportionalAttention: false,
     plan: (place) => pruningBudget(place, left(place)),
     reduce: (view): SlotMap => {
       const { tokens, specialTokens, grid } = view;
       const budget = pruningBudget(view, left(view));
       const before = gridParts(grid, tokens - specialTokens);
-      const after = gridParts(grid, tokens - specialTokens - budget.removed);
+      const after = gridParts(grid, tokens - specialTokens - budget.achieved);
       const slot = Int32Array.from({ length: tokens }, (_, token) => token);
       for (const [patch, part] of before.entries()) slot[specialTokens + part] = specialTokens + after[patch];
       return tidy(() => ({
         kind: "slots",
         tokens,
-        outputs: tokens - budget.removed,
+        outputs: tokens - budget.achieved,
         slot: tf.tensor2d(slot, [1, tokens], "int32").tile<tf.Tensor2D>([view.x.shape[0], 1]),
         budget,
       }));
     },
   };
 }
+
+/** Average pooling in the catalogue. */
+export const poolingMethod = trainingFree(pooling, {
+  family: "pool",
+  paper: "Marin et al., Token Pooling, 2021 (as a baseline)",
+  section: "4, arXiv:2110.03860",
+  tier: 1,
+  traceable: true,
+  golden: [],
+  cost: "nothing but the mean; n integers",
+  differs: "from the paper in allowing any number of parts: rectangles of nearly equal size",
+  breaks: { U9: "it looks at where patches are, not at what is in them" },
+});
 
 function area({ top, left, bottom, right }: Part): number {
   return (bottom - top) * (right - left);

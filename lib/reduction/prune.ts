@@ -58,7 +58,7 @@ export function pruneByScore(score: tf.Tensor2D, options: PruneOptions): SlotMap
     const front = tf.range(0, specialTokens, 1, "int32").expandDims<tf.Tensor2D>(0).tile<tf.Tensor2D>([batch, 1]);
     const slot = specialTokens ? tf.concat([front, shifted], 1) : shifted;
     const outputs = specialTokens + keep + (packWith ? 1 : 0);
-    const budget: Budget = { requested: tokens - outputs, removed: tokens - outputs };
+    const budget: Budget = { requested: tokens - outputs, achieved: tokens - outputs };
     if (!packWith) return { kind: "slots", tokens, outputs, slot, budget };
     const ofScored = tf.where(stays, tf.onesLike(packWith), packWith);
     const weight = specialTokens ? tf.concat([tf.ones<tf.Rank.R2>([batch, specialTokens]), ofScored], 1) : ofScored;
@@ -67,7 +67,8 @@ export function pruneByScore(score: tf.Tensor2D, options: PruneOptions): SlotMap
 }
 
 /**
- * How much the class token looks at each patch: its row of the attention, averaged over heads.
+ * How much the class token looks at each patch: its row of the attention, averaged over heads. Without a class token: how
+ * much all patches look at it, on average.
  *
  * @param attention [batch, heads, tokens, tokens]
  * @returns [batch, tokens - specialTokens]
@@ -82,6 +83,7 @@ export function pruneByScore(score: tf.Tensor2D, options: PruneOptions): SlotMap
  */
 export function classAttention(attention: tf.Tensor4D, specialTokens = 1): tf.Tensor2D {
   return tidy(() => {
+    if (specialTokens === 0) return attention.mean<tf.Tensor2D>([1, 2]);
     const row = attention.slice([0, 0, 0, specialTokens], [-1, -1, 1, -1]);
     return row.squeeze<tf.Tensor3D>([2]).mean<tf.Tensor2D>(1);
   });

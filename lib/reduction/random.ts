@@ -6,9 +6,10 @@
  *
  * @module
  */
-import type { Reducer } from "../nn/reducer.ts";
+import { need, type Reducer } from "../nn/reducer.ts";
 import { randomUniform, tf, tidy } from "../tensor/mod.ts";
 import { type LayerBudget, patchesLeft } from "./budget.ts";
+import { trainingFree } from "./method.ts";
 import { pruneByScore, pruningBudget } from "./prune.ts";
 
 /**
@@ -18,26 +19,42 @@ import { pruneByScore, pruningBudget } from "./prune.ts";
  * ```ts
  * import assert from "node:assert/strict";
  * const place = { layer: 1, layers: 4, tokens: 50, initialTokens: 50, specialTokens: 1, grid: [7, 7] as const };
- * assert.equal(randomPruning({ r: 4 }).plan(place).removed, 4);
+ * assert.equal(randomPruning({ r: 4 }).plan(place).achieved, 4);
  * ```
  */
 export function randomPruning(options: LayerBudget): Reducer {
   const left = patchesLeft(options);
   return {
     name: "random",
+    needs: ["key"],
     proportionalAttention: false,
     plan: (place) => pruningBudget(place, left(place)),
     reduce: (view) => {
-      const { key, specialTokens } = view;
-      if (!key) {
-        throw new Error("random pruning needs a key, but the model was given none; pass { key: randomKey(seed) }");
-      }
+      const { specialTokens } = view;
+      const key = need(view, "key", "random");
       const budget = pruningBudget(view, left(view));
       const patches = view.tokens - specialTokens;
       return tidy(() => {
         const score = randomUniform(key, [view.x.shape[0], patches]) as tf.Tensor2D;
-        return { ...pruneByScore(score, { keep: patches - budget.removed, specialTokens }), budget };
+        return { ...pruneByScore(score, { keep: patches - budget.achieved, specialTokens }), budget };
       });
     },
   };
 }
+
+/** Random pruning in the catalogue. */
+export const randomMethod = trainingFree(randomPruning, {
+  family: "prune",
+  paper: "Haurum et al., Which Tokens to Use?, 2023 (as a baseline)",
+  section: "3, arXiv:2308.04657",
+  tier: 1,
+  traceable: true,
+  golden: [],
+  cost: "n random numbers; n floats",
+  differs: "from no code: a control",
+  breaks: {
+    mass: "patches are dropped",
+    U7: "it draws for the whole batch at once",
+    U9: "it does not look at the patches",
+  },
+});

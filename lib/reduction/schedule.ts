@@ -7,6 +7,8 @@
  * @module
  */
 
+import { BudgetOutOfRange } from "../nn/reduction_errors.ts";
+
 /** The same number in each block; a line around it, steeper with `inflect`; or one number per block (the rest 0). */
 export type Schedule = number | { readonly r: number; readonly inflect: number } | readonly number[];
 
@@ -17,7 +19,7 @@ export type Schedule = number | { readonly r: number; readonly inflect: number }
  * 2r and ends at 0, +1 the other way round.
  *
  * @returns One whole number per block.
- * @throws {RangeError} Where a number is negative, broken or not finite, or the list is longer than the model is deep.
+ * @throws {BudgetOutOfRange} Where a number is negative, broken or not finite, or the list is longer than the model is deep.
  *
  * @example
  * ```ts
@@ -35,7 +37,7 @@ export function mergeSchedule(schedule: Schedule, layers: number): number[] {
   const { r, inflect } = schedule;
   wholeR(r);
   if (!(inflect >= -1 && inflect <= 1)) {
-    throw new RangeError(`inflect must lie in [-1, 1], but it is ${inflect}; 0 gives the same r in each block`);
+    throw new BudgetOutOfRange(`inflect must lie in [-1, 1], but it is ${inflect}; 0 gives the same r in each block`);
   }
   const low = Math.trunc(r * (1 - inflect));
   const step = layers > 1 ? (2 * r - 2 * low) / (layers - 1) : 0;
@@ -44,5 +46,5 @@ export function mergeSchedule(schedule: Schedule, layers: number): number[] {
 
 function wholeR(r: number): number {
   if (Number.isInteger(r) && r >= 0) return r;
-  throw new RangeError(`r must be a whole number of tokens from 0, but it is ${r}; to remove nothing, pass 0`);
+  throw new BudgetOutOfRange(`r must be a whole number of tokens from 0, but it is ${r}; to remove nothing, pass 0`);
 }

@@ -8,10 +8,12 @@
  *
  * @module
  */
-import { type BlockView, type Place, type Reducer } from "../nn/reducer.ts";
+import { type BlockView, need, type Place, type Reducer } from "../nn/reducer.ts";
 import { type Budget, budgetOf, countBefore, identityMap, mergeInto, type SlotMap, unmerge } from "../nn/token_map.ts";
 import { gatherTokens, rankDescending, refuseNaN, tf, tidy } from "../tensor/mod.ts";
 import { type LayerBudget, patchesLeft, truncate, truncateAsReference } from "./budget.ts";
+import { trainingFree } from "./method.ts";
+import { unitLength } from "./similarity.ts";
 
 /** Options of one bipartite soft matching. */
 export interface MatchingOptions {
@@ -61,7 +63,7 @@ export function bipartiteSoftMatching(metric: tf.Tensor3D, options: MatchingOpti
   }
   const [batch, tokens] = metric.shape;
   const budget = matchingBudget(r, tokens, Number(classToken) + Number(distillToken));
-  if (budget.removed === 0) return { ...identityMap(batch, tokens), budget };
+  if (budget.achieved === 0) return { ...identityMap(batch, tokens), budget };
 
   return tidy(() => {
     const unit = unitLength(refuseNaN(metric, "ToMe's metric"));
@@ -73,7 +75,7 @@ export function bipartiteSoftMatching(metric: tf.Tensor3D, options: MatchingOpti
     const partner = allowed.argMax<tf.Tensor2D>(2).mul<tf.Tensor2D>(tf.scalar(2, "int32"))
       .add<tf.Tensor2D>(tf.scalar(1 - firstOfA, "int32")); // [batch, A], as an index into the tokens
     const rank = rankDescending(best); // equal similarities: the lower index first
-    const leaves = rank.less<tf.Tensor2D>(tf.scalar(budget.removed, "int32"));
+    const leaves = rank.less<tf.Tensor2D>(tf.scalar(budget.achieved, "int32"));
     if (!parity) return mergeInto(interleave(leaves, tokens, firstOfA), interleave(partner, tokens, firstOfA), budget);
     return inAuthorsOrder(leaves, rank, partner, tokens, { classToken, distillToken, budget });
   });
@@ -153,7 +155,7 @@ export function kthBipartiteSoftMatching(
     const own = tf.tensor2d(fixed, [1, tokens], "int32").tile<tf.Tensor2D>([batch, 1]);
     const joins = tf.equal(own, tf.scalar(-1, "int32"));
     const slot = tf.maximum<tf.Tensor2D>(tf.where(joins, nearest, own), tf.scalar(-1, "int32"));
-    const budget: Budget = { requested: tokens - outputs, removed: tokens - outputs };
+    const budget: Budget = { requested: tokens - outputs, achieved: tokens - outputs };
     return { kind: "slots", tokens, outputs, slot, budget };
   });
 }
@@ -165,7 +167,7 @@ export function kthBipartiteSoftMatching(
  * ```ts
  * import assert from "node:assert/strict";
  * const place = { layer: 0, layers: 4, tokens: 50, initialTokens: 50, specialTokens: 1, grid: [7, 7] as const };
- * assert.equal(tome({ r: 8 }).plan(place).removed, 8);
+ * assert.equal(tome({ r: 8 }).plan(place).achieved, 8);
  * assert.equal(tome({ r: 99 }).plan(place).clampedBy, "at most half of the 49 unprotected tokens can merge at once");
  * ```
  */
@@ -175,11 +177,12 @@ export function tome(options: ToMeOptions): Reducer {
   const requested = (place: Place) => place.tokens - place.specialTokens - left(place);
   return {
     name: "tome",
+    needs: ["keys"],
     proportionalAttention,
     plan: (place) => matchingBudget(requested(place), place.tokens, place.specialTokens),
     reduce: (view: BlockView) =>
       tidy(() =>
-        bipartiteSoftMatching(view.keys.mean<tf.Tensor3D>(1), {
+        bipartiteSoftMatching(need(view, "keys", "tome").mean<tf.Tensor3D>(1), {
           r: requested(view),
           classToken: view.specialTokens > 0,
           distillToken: view.specialTokens > 1,
@@ -191,6 +194,19 @@ export function tome(options: ToMeOptions): Reducer {
   };
 }
 
+/** ToMe in the catalogue. */
+export const tomeMethod = trainingFree(tome, {
+  family: "merge",
+  paper: "Bolya et al., Token Merging, 2023",
+  section: "3, arXiv:2210.09461",
+  tier: 1,
+  traceable: true,
+  golden: ["tome.bipartite_soft_matching", "tome.merge_wavg_sized", "tome.parse_r", "vit_tome.forward"],
+  cost: "n²C/4 multiplications, C of the keys of one head; n²/4 floats",
+  differs: "from the code in the order of tokens (the input's), which also decides how the next block splits them",
+  breaks: { U9: "sets A and B alternate in the order of the input" },
+});
+
 function matchingBudget(r: number, tokens: number, protectedTokens: number): Budget {
   const unprotected = Math.max(0, tokens - protectedTokens);
   const removed = Math.min(r, Math.floor(unprotected / 2));
@@ -200,11 +216,6 @@ function matchingBudget(r: number, tokens: number, protectedTokens: number): Bud
     r,
     `at most half of the ${unprotected} unprotected tokens can merge at once`,
   );
-}
-
-/** `x` scaled to length 1 along the channels; zeros stay zeros. */
-function unitLength(x: tf.Tensor3D): tf.Tensor3D {
-  return tf.div<tf.Tensor3D>(x, tf.maximum(tf.norm(x, 2, 2, true), 1e-12));
 }
 
 /** Tokens first, first + 2, first + 4, ... of [batch, tokens, channels]. */
@@ -243,11 +254,11 @@ function inAuthorsOrder(
   { classToken, distillToken, budget }: { classToken: boolean; distillToken: boolean; budget: Budget },
 ): SlotMap {
   const inA = leaves.shape[1];
-  const stayingA = inA - budget.removed;
+  const stayingA = inA - budget.achieved;
   let slotOfA = classToken
     ? countBefore(tf.logicalNot(leaves))
-    : rank.sub<tf.Tensor2D>(tf.scalar(budget.removed, "int32"));
-  let slotOfB = tf.range(stayingA, tokens - budget.removed, 1, "int32");
+    : rank.sub<tf.Tensor2D>(tf.scalar(budget.achieved, "int32"));
+  let slotOfB = tf.range(stayingA, tokens - budget.achieved, 1, "int32");
   if (distillToken) {
     // the first of each set comes first: the class token, then the distillation token, then the rest of A and of B
     slotOfA = slotOfA.add<tf.Tensor2D>(slotOfA.greater(tf.scalar(0, "int32")).cast("int32"));
@@ -255,6 +266,7 @@ function inAuthorsOrder(
   }
   const allOfB = slotOfB.expandDims<tf.Tensor2D>(0).tile<tf.Tensor2D>([leaves.shape[0], 1]);
   const own = tf.add<tf.Tensor2D>(interleave(slotOfA, tokens, 0), interleave(allOfB, tokens, 1));
-  const slot = tf.where(interleave(leaves, tokens, 0), gatherTokens(own, interleave(partner, tokens, 0)), own);
-  return { kind: "slots", tokens, outputs: tokens - budget.removed, slot, budget };
+  const leaving = interleave(leaves, tokens, 0);
+  const slot = tf.where(leaving, gatherTokens(own, interleave(partner, tokens, 0)), own);
+  return { kind: "slots", tokens, outputs: tokens - budget.achieved, slot, anchor: tf.logicalNot(leaving), budget };
 }

@@ -8,8 +8,9 @@
  *
  * @module
  */
-import type { Reducer } from "../nn/reducer.ts";
+import { need, type Reducer } from "../nn/reducer.ts";
 import { type LayerBudget, patchesLeft, truncate, truncateAsReference } from "./budget.ts";
+import { trainingFree } from "./method.ts";
 import { classAttention, pruneByScore, pruningBudget } from "./prune.ts";
 import { tidy } from "../tensor/mod.ts";
 
@@ -26,7 +27,7 @@ export type TopKOptions = LayerBudget & {
  * ```ts
  * import assert from "node:assert/strict";
  * const place = { layer: 3, layers: 12, tokens: 197, initialTokens: 197, specialTokens: 1, grid: [14, 14] as const };
- * assert.equal(topk({ keepRate: 0.7 }).plan(place).removed, 196 - 137);
+ * assert.equal(topk({ keepRate: 0.7 }).plan(place).achieved, 196 - 137);
  * ```
  */
 export function topk(options: TopKOptions): Reducer {
@@ -34,16 +35,34 @@ export function topk(options: TopKOptions): Reducer {
   const left = patchesLeft(options, parity ? truncateAsReference : truncate);
   return {
     name: "topk",
+    needs: ["attention"],
     proportionalAttention: false,
     plan: (place) => pruningBudget(place, left(place)),
     reduce: (view) => {
       const { specialTokens } = view;
       const budget = pruningBudget(view, left(view));
-      const keep = view.tokens - specialTokens - budget.removed;
+      const keep = view.tokens - specialTokens - budget.achieved;
       return tidy(() => ({
-        ...pruneByScore(classAttention(view.attention, specialTokens), { keep, specialTokens, parity }),
+        ...pruneByScore(classAttention(need(view, "attention", "topk"), specialTokens), {
+          keep,
+          specialTokens,
+          parity,
+        }),
         budget,
       }));
     },
   };
 }
+
+/** Top-K in the catalogue. */
+export const topkMethod = trainingFree(topk, {
+  family: "prune",
+  paper: "Haurum et al., Which Tokens to Use?, 2023",
+  section: "3, arXiv:2308.04657",
+  tier: 1,
+  traceable: true,
+  golden: ["topk.cls_attention", "vit_topk.forward"],
+  cost: "heads x n additions; n floats",
+  differs: "from the code in the order of tokens (the input's, not best first) and in rounding without binary error",
+  breaks: { mass: "patches are dropped" },
+});

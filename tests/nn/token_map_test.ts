@@ -21,13 +21,13 @@ function slotMap(slots: number[][], weight?: number[][]): SlotMap {
     outputs,
     slot: tf.tensor2d(slots, undefined, "int32"),
     ...(weight ? { weight: tf.tensor2d(weight) } : {}),
-    budget: { requested: tokens - outputs, removed: tokens - outputs },
+    budget: { requested: tokens - outputs, achieved: tokens - outputs },
   };
 }
 
 function softMap(matrix: number[][]): SoftMap {
   const outputs = matrix.length, tokens = matrix[0].length;
-  const budget = { requested: tokens - outputs, removed: tokens - outputs };
+  const budget = { requested: tokens - outputs, achieved: tokens - outputs };
   return { kind: "soft", tokens, outputs, matrix: tf.tensor3d([matrix]), budget };
 }
 

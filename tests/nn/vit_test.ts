@@ -100,7 +100,7 @@ Deno.test("MACs are those that papers print", () => {
     let tokens = 197;
     const counts = Array.from({ length: 12 }, (_, layer) => {
       const place = { layer, layers: 12, tokens, initialTokens: 197, specialTokens: 1, grid: [14, 14] as const };
-      const out = tokens - (reducer?.plan(place).removed ?? 0);
+      const out = tokens - (reducer?.plan(place).achieved ?? 0);
       const count = { in: tokens, out };
       tokens = out;
       return count;

@@ -99,7 +99,7 @@ Deno.test("bipartiteSoftMatching() says what was asked and what was done", () =>
     const { budget } = bipartiteSoftMatching(uniform(1, [1, 12, 4]), { r: 99 });
     assert.deepEqual(budget, {
       requested: 99,
-      removed: 5,
+      achieved: 5,
       clampedBy: "at most half of the 11 unprotected tokens can merge at once",
     });
     assert.throws(
@@ -126,7 +126,7 @@ Deno.test("the trace of a ViT-L with r = 25 saturates as the authors' does", () 
   for (let layer = 0; layer < 24; layer++) {
     const tokens = trace.at(-1)!;
     const place = { layer, layers: 24, tokens, initialTokens: 577, specialTokens: 1, grid: [24, 24] as const };
-    trace.push(tokens - reducer.plan(place).removed);
+    trace.push(tokens - reducer.plan(place).achieved);
   }
   assert.deepEqual(trace.slice(-3), [27, 14, 8]);
 });

@@ -28,7 +28,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   nn: [...GROUND, "data"],
   train: [...GROUND, "data", "plot"],
   tokenization: [...GROUND, "data", "nn", "train"],
-  reduction: [...GROUND, "data", "nn", "train"],
+  reduction: [...GROUND, "data", "plot", "nn", "train"],
   editing: [...GROUND, "data", "nn", "train"],
   experiment: [...GROUND, "data", "plot"],
   notebook: ["stop"],
