@@ -85,7 +85,7 @@ Deno.addSignalListener("SIGINT", () => {
   Deno.exit(130);
 });
 
-for (const part of parts().filter(({ name }) => !only || name.includes(only))) {
+for (const part of (await parts()).filter(({ name }) => !only || name.includes(only))) {
   const start = performance.now();
   const result = await part.run();
   const seconds = (performance.now() - start) / 1000;
@@ -112,7 +112,7 @@ const skipped = total.skipped ? `, ${total.skipped} skipped` : "";
 console.log(`${total.passed} passed, ${total.failed} failed${skipped}`);
 Deno.exit(total.failed || !times.length ? 1 : 0);
 
-function parts(): Part[] {
+async function parts(): Promise<Part[]> {
   if (files.length) return files.map((file) => testFile(relative(root, Deno.realPathSync(file))));
   const all = walk(`${root}/tests`).filter((path) => path.endsWith("_test.ts")).map((path) => relative(root, path));
   // the browser comes last: it is the longest
@@ -123,7 +123,7 @@ function parts(): Part[] {
     command("check", ["run", "-A", "--no-check", "lib/notebook/check.ts"]), // types, format, lint, arrows, links
     ...ordered.filter((path) => !path.includes("/browser/")).map(testFile),
     docExamples(),
-    ...notebooks().map(notebook),
+    ...(await notebooks()).map(notebook),
     ...ordered.filter((path) => path.includes("/browser/")).map(testFile),
   ];
 }
@@ -163,7 +163,7 @@ async function denoTest(args: string[], env: Record<string, string> = {}): Promi
 }
 
 function notebook(path: string): Part {
-  const run = command(path, ["run", "-A", "--no-check", "lib/notebook/run.ts", path]);
+  const run = command(path, ["run", "-A", "--no-check", "lib/notebook/notebooks.ts", path]);
   if (path.includes("/00_") || backendName() === "tensorflow" || (full && backendName() === "wasm")) return run;
   const why = `skipped on ${backendName()}, where it takes minutes` + (backendName() === "wasm" ? ": see --full" : "");
   return { name: path, run: () => Promise.resolve({ passed: 0, failed: 0, skipped: 1, output: why }) };
@@ -180,20 +180,13 @@ function backendName(): string {
   return foundBackend;
 }
 
-/** All notebooks with --full; else the first ones, and those of which the notebook or something it imports has changed. */
-function notebooks(): string[] {
-  const all = walk(`${root}/notebooks`).filter((path) => path.endsWith(".ipynb") && !/\/\./.test(relative(root, path)))
-    .sort();
-  if (full) return all.map((path) => relative(root, path));
-  const changed = changedFiles();
-  return all.filter((path) => {
-    if (ALWAYS_RUN.test(path)) return true;
-    const name = relative(root, path);
-    const used = [...read(path).matchAll(/from \\"(tessera\/|\.\.?\/)([^"\\]+)\\"/g)].map(([, where, file]) =>
-      where === "tessera/" ? `lib/${file.split("/")[0]}` : file
-    );
-    return changed.some((file) => file === name || used.some((folder) => file.startsWith(folder)));
-  }).map((path) => relative(root, path));
+/** All notebooks with --full; else the first ones, and those of which the code or something it imports has changed. */
+async function notebooks(): Promise<string[]> {
+  // not at the top: it needs packages, which set-up has just installed
+  const { changedNotebooks, projectNotebooks } = await import("../lib/notebook/project_notebooks.ts");
+  const all = projectNotebooks();
+  const changed = full ? all : await changedNotebooks(all, changedFiles());
+  return all.filter((path) => ALWAYS_RUN.test(path) || changed.includes(path)).map((path) => relative(root, path));
 }
 
 /** Files that differ from the last commit; none where there is no git. */

@@ -72,6 +72,17 @@ export function declaredNames(source: string): string[] {
   return parse(source).statements.flatMap(namesOf);
 }
 
+/** The plain variables (no patterns) that a piece of source declares at its top. */
+export function topVariables(source: string): { name: string; initializer?: ts.Expression; isConst: boolean }[] {
+  return parse(source).statements.filter(ts.isVariableStatement).flatMap(({ declarationList }) =>
+    declarationList.declarations.flatMap(({ name, initializer }) =>
+      ts.isIdentifier(name)
+        ? [{ name: name.text, initializer, isConst: Boolean(declarationList.flags & ts.NodeFlags.Const) }]
+        : []
+    )
+  );
+}
+
 /**
  * Puts the code cells of a notebook into one module.
  *

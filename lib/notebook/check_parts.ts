@@ -9,8 +9,8 @@ import { fileURLToPath } from "node:url";
 import { codeCells, type Finding, moduleOf, type NotebookModule, syntaxErrors } from "./cells.ts";
 import { deadLinks, type Shelf } from "./links.ts";
 import { type Notebook, notebookText, readNotebook, sourceOf, splitLines } from "./notebook.ts";
-import { exists, isFolder, namesIn, root, textOf, whereTheUserIs, writeWhole } from "./paths.ts";
-import { stampFolder } from "./steps.ts";
+import { exists, isFolder, nameOf, namesIn, root, textOf, walk, whereTheUserIs, writeWhole } from "./paths.ts";
+import { moduleFolder, modulePathOf, projectNotebooks } from "./project_notebooks.ts";
 
 /** What came of one part. */
 export interface PartResult {
@@ -33,9 +33,6 @@ export interface CheckOptions {
 }
 
 const SOURCES = ["lib", "tests", "experiments", "notebooks"];
-/** Notebooks as modules. It is not in deno.json's `exclude`, so that Deno looks into it, and keeps what it has checked. */
-const moduleFolder = `${stampFolder}/notebooks`;
-
 /** A notebook that is looked at. */
 interface Looked {
   path: string;
@@ -86,23 +83,11 @@ export async function check({ fix = false, notebooks = [], report = () => {} }: 
   return failed;
 }
 
-/** The project's notebooks, without copies that begin with a dot. */
-export function projectNotebooks(): string[] {
-  return ["notebooks", "experiments"].flatMap((folder) => walk(`${root}/${folder}`))
-    .filter((path) => path.endsWith(".ipynb"));
-}
-
-function walk(folder: string): string[] {
-  return namesIn(folder).filter((name) => !name.startsWith(".")).flatMap((name) =>
-    isFolder(`${folder}/${name}`) ? walk(`${folder}/${name}`) : [`${folder}/${name}`]
-  );
-}
-
 function look(path: string, findings: string[]): Looked {
   const notebook = readNotebook(path);
   const name = nameOf(path);
   const wrong = codeCells(notebook).flatMap(({ cell, source }) => syntaxErrors(source, cell));
-  const modulePath = `${moduleFolder}/${name.replace(/\.ipynb$/, "").replace(/[^\w.-]+/g, "__")}.ts`;
+  const modulePath = modulePathOf(path);
   if (wrong.length) {
     findings.push(...wrong.map((finding) => inNotebook(name, finding)));
     return { path, name, notebook, modulePath };
@@ -120,11 +105,6 @@ function forgetOthers(looked: Looked[]): void {
     const path = `${moduleFolder}/${name}`;
     if (!known.includes(path)) Deno.removeSync(path, { recursive: true });
   }
-}
-
-function nameOf(path: string): string {
-  const name = relative(root, resolve(path));
-  return name.startsWith("..") ? path : name.replaceAll("\\", "/");
 }
 
 function inNotebook(name: string, { cell, line, message }: Finding): string {

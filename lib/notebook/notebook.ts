@@ -105,6 +105,30 @@ export function parseNotebook(text: string, name: string): Notebook {
   return { ...notebook, metadata: notebook.metadata ?? {} } as Notebook;
 }
 
+/** Kernels that run these notebooks: ours, and Deno's own. */
+const OUR_KERNELS = ["tessera", "deno"];
+
+/**
+ * Why our kernel should not run a notebook: it is made for another one.
+ *
+ * @returns One sentence; undefined where the kernel is ours or none is named.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * const metadata = { kernelspec: { name: "python3", language: "python" } };
+ * const notebook = { cells: [], metadata, nbformat: 4 as const, nbformat_minor: 5 };
+ * assert.match(kernelProblem(notebook, "some.ipynb")!, /asks for the kernel python3/);
+ * ```
+ */
+export function kernelProblem({ metadata }: Notebook, name: string): string | undefined {
+  const { name: kernel, language } = (metadata.kernelspec ?? {}) as { name?: string; language?: string };
+  if (kernel === undefined || OUR_KERNELS.includes(kernel)) return undefined;
+  const what = language ? `, which is for ${language}` : "";
+  return `${name} asks for the kernel ${kernel}${what}; choose the kernel "TypeScript (Deno, Tessera)" in JupyterLab and ` +
+    "save it, or run it with that kernel";
+}
+
 /**
  * The text of a notebook file: keys sorted, one space per level, strings split into lines, as Jupyter writes it. The same
  * notebook gives the same bytes.

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { dirname, resolve } from "node:path";
+import { dirname, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
 /** The project's root, without symbolic links and without a slash at its end. */
@@ -105,4 +105,17 @@ export function whereTheUserIs(path: string): string {
   const fromHere = resolve(path);
   const fromThere = resolve(Deno.env.get("INIT_CWD") ?? ".", path);
   return !exists(fromHere) && exists(fromThere) ? fromThere : fromHere;
+}
+
+/** A path as people read it: from the project's root, where it lies in the project. */
+export function nameOf(path: string): string {
+  const name = relative(root, resolve(path));
+  return name.startsWith("..") ? path : name.replaceAll("\\", "/");
+}
+
+/** The files of a folder and its folders, sorted; names that begin with a dot are left out. */
+export function walk(folder: string): string[] {
+  return namesIn(folder).filter((name) => !name.startsWith(".")).flatMap((name) =>
+    isFolder(`${folder}/${name}`) ? walk(`${folder}/${name}`) : [`${folder}/${name}`]
+  );
 }

@@ -1,14 +1,16 @@
 /**
- * `deno task notebooks PATH... [--write]`: runs notebooks from top to bottom in a fresh kernel, each in its own folder,
- * and fails when any cell has an error output. With `--write` the outputs are saved, in the same bytes for the same
- * results.
+ * `deno task notebooks [PATH...] [--set name=value] [--write]`: runs notebooks from top to bottom in a fresh kernel, each in
+ * its own folder, and fails when any cell has an error output, with notebook, cell, line and message. With `--write` the
+ * outputs are saved, in the same bytes for the same results. No Python takes part.
  *
  * @module
  */
-import { dirname, relative, resolve } from "node:path";
+import { dirname, resolve } from "node:path";
+import { syntaxErrors } from "./cells.ts";
 import { type CellResult, Kernel } from "./client.ts";
 import {
   type Json,
+  kernelProblem,
   type Notebook,
   notebookText,
   type Output,
@@ -17,8 +19,8 @@ import {
   sourceOf,
   splitLines,
 } from "./notebook.ts";
-import { isFolder, KERNEL_NAME, KERNEL_TITLE, root, whereTheUserIs, writeWhole } from "./paths.ts";
-import { setUp, withSetUpErrors } from "./setup.ts";
+import { setParameters } from "./parameters.ts";
+import { exists, KERNEL_NAME, KERNEL_TITLE, root, textOf, writeWhole } from "./paths.ts";
 
 /** Options of `runNotebook()`. */
 export interface RunOptions {
@@ -26,13 +28,17 @@ export interface RunOptions {
   write?: boolean;
   /** How long one cell may take, in seconds. Default: 600. */
   cellLimitSeconds?: number;
+  /** Values for the parameters of the cell tagged `parameters`, each as name=value. */
+  settings?: string[];
+  /** Save the notebook with its outputs here, and leave the one that was read alone. */
+  output?: string;
 }
 
 /** What came of one notebook. */
 export interface RunResult {
   /** The notebook with its new outputs. */
   notebook: Notebook;
-  /** What failed and in which cell; undefined when every cell ran. */
+  /** What failed, in which cell and line; undefined when every cell ran. */
   problem?: string;
   /** True when the file has changed on disk. */
   written: boolean;
@@ -47,13 +53,21 @@ const STOP_GRACE_SECONDS = 5;
  * `raises-exception`; cells tagged `skip-execution` are left as they are.
  *
  * @param path Path of an .ipynb file; its folder is the kernel's working folder.
- * @throws One sentence when the file is missing or is not a notebook of format 4.5. What goes wrong inside the notebook is
- *   in the result's `problem`.
+ * @throws One sentence, before anything has run, when the file is missing, is not a notebook of format 4.5, asks for another
+ *   kernel, does not declare a parameter, or when there is a file where the output should go. What goes wrong inside the
+ *   notebook is in the result's `problem`; then nothing is saved.
  */
 export async function runNotebook(path: string, options: RunOptions = {}): Promise<RunResult> {
-  const { write = false, cellLimitSeconds = 600 } = options;
+  const { write = false, cellLimitSeconds = 600, settings = [], output } = options;
   const start = performance.now();
   const notebook = readNotebook(path);
+  const before = textOf(path);
+  const wrongKernel = kernelProblem(notebook, path);
+  if (wrongKernel) throw new RangeError(wrongKernel);
+  if (output && exists(output)) {
+    throw new RangeError(`${output} exists already and stays as it is; remove it, or give another name to --output`);
+  }
+  setParameters(notebook, settings, path);
   const kernel = await Kernel.start({ cwd: dirname(resolve(path)) });
   let problem: string | undefined;
   try {
@@ -64,7 +78,12 @@ export async function runNotebook(path: string, options: RunOptions = {}): Promi
   } finally {
     await kernel.shutdown();
   }
-  const written = write && !problem && writeWhole(path, notebookText(notebook));
+  if (write && !problem && textOf(path) !== before) {
+    problem = "the file was changed while the notebook ran, and stays as it is now; run it again";
+  }
+  let written = false;
+  if (!problem && output) written = writeWhole(output, notebookText(notebook));
+  else if (!problem && write) written = writeWhole(path, notebookText(notebook));
   return { notebook, problem, written, seconds: (performance.now() - start) / 1000 };
 }
 
@@ -83,8 +102,8 @@ async function runCells(kernel: Kernel, notebook: Notebook, limitSeconds: number
       throw new Error(`cell ${index + 1}: ${error.message}`);
     });
     cell.outputs = collector.collect(result.messages, count).map(withoutMachinePaths);
-    const problem = problemOf(cell.outputs, result);
-    if (problem && !cell.metadata.tags?.includes("raises-exception")) return `cell ${index + 1}: ${problem}`;
+    const problem = problemOf(cell.outputs, result, sourceOf(cell));
+    if (problem && !cell.metadata.tags?.includes("raises-exception")) return `cell ${index + 1}${problem}`;
   }
 }
 
@@ -103,11 +122,22 @@ function after(seconds: number): Promise<undefined> {
   return new Promise((resolve) => Deno.unrefTimer(setTimeout(() => resolve(undefined), seconds * 1000)));
 }
 
-function problemOf(outputs: Output[], { status }: CellResult): string | undefined {
+/** ", line 3: RangeError: too far", as far as it is known. */
+function problemOf(outputs: Output[], { status }: CellResult, source: string): string | undefined {
   const error = outputs.find((output) => output.output_type === "error");
-  if (error) return `${error.ename}: ${error.evalue}`;
+  if (error) {
+    const line = lineOf(error.traceback);
+    return `${line ? `, line ${line}` : ""}: ${error.ename}: ${error.evalue}`;
+  }
   if (status === "ok") return undefined;
-  return "failed, and the kernel gives no text: probably a syntax error or an unknown package";
+  const [wrong] = syntaxErrors(source, 0);
+  if (wrong) return `, line ${wrong.line}: SyntaxError: ${wrong.message}`;
+  return ": failed, and the kernel gives no text: probably an unknown package";
+}
+
+/** The line of the cell in which an error arose: the first that the kernel names. */
+function lineOf(traceback: string[]): string | undefined {
+  return /\bcell \[?\d+\]?,? line (\d+)/i.exec(traceback.join("\n"))?.[1];
 }
 
 /** Saved outputs are the same on every machine: paths inside the project are shown from its root. */
@@ -125,69 +155,3 @@ async function completeMetadata(kernel: Kernel, notebook: Notebook): Promise<voi
   notebook.metadata.kernelspec = { display_name: KERNEL_TITLE, language: "typescript", name: KERNEL_NAME };
   notebook.metadata.language_info = await kernel.languageInfo() as Json;
 }
-
-/** Notebooks named on the command line; a folder stands for the notebooks in it. */
-function findNotebooks(paths: string[]): string[] {
-  return paths.flatMap((given) => {
-    const path = whereTheUserIs(given);
-    if (!isFolder(path)) return [path];
-    const entries = [...Deno.readDirSync(path)].map(({ name }) => name).filter((name) => !name.startsWith(".")).sort();
-    return entries.flatMap((name) => {
-      const inside = `${path}/${name}`;
-      return isFolder(inside) ? findNotebooks([inside]) : name.endsWith(".ipynb") ? [inside] : [];
-    });
-  });
-}
-
-const USAGE = `Usage: deno task notebooks PATH... [--write] [--limit SECONDS]
-
-Runs notebooks (or all notebooks of a folder) in a fresh kernel each and fails when a cell has an error output.
-  --write          save the outputs; a notebook whose results are the same stays as it is, byte for byte
-  --limit SECONDS  how long one cell may take (600)
-`;
-
-async function main(args: string[]): Promise<number> {
-  const paths: string[] = [];
-  let write = false;
-  let cellLimitSeconds = 600;
-  for (let index = 0; index < args.length; index++) {
-    const arg = args[index];
-    if (arg === "--help" || arg === "-h") {
-      console.log(USAGE);
-      return 0;
-    } else if (arg === "--write") write = true;
-    else if (arg === "--limit") {
-      cellLimitSeconds = Number(args[++index]);
-      if (!(cellLimitSeconds > 0)) {
-        console.error(`--limit takes a number of seconds above 0, but got ${args[index] ?? "nothing"}`);
-        return 2;
-      }
-    } else if (arg.startsWith("-")) {
-      console.error(`${arg} is not an option of deno task notebooks; see --help`);
-      return 2;
-    } else paths.push(arg);
-  }
-  const notebooks = findNotebooks(paths);
-  if (notebooks.length === 0) {
-    console.error(paths.length ? `No .ipynb files in ${paths.join(", ")}.` : USAGE);
-    return 2;
-  }
-
-  await setUp({ pythonOptional: true });
-  let failed = 0;
-  for (const path of notebooks) {
-    const name = relative(Deno.cwd(), path);
-    try {
-      const { problem, written, seconds } = await runNotebook(path, { write, cellLimitSeconds });
-      const note = problem ? `  ${problem}` : write ? (written ? "  written" : "  unchanged") : "";
-      console.log(`${problem ? "FAIL" : "ok  "} ${seconds.toFixed(1).padStart(6)} s  ${name}${note}`);
-      if (problem) failed++;
-    } catch (error) {
-      console.log(`FAIL           ${name}  ${(error as Error).message}`);
-      failed++;
-    }
-  }
-  return failed ? 1 : 0;
-}
-
-if (import.meta.main) await withSetUpErrors(() => main(Deno.args));
