@@ -183,6 +183,33 @@ function jupyter(): Jupyter | undefined {
   }
 }
 
+/**
+ * An output of the running cell that changes in place: each call shows another bundle (contents by media type) where the
+ * one before stood. Await the last call, so that it belongs to the cell. It never fails a cell.
+ *
+ * @returns Undefined outside a notebook.
+ *
+ * @example
+ * ```ts
+ * const show = outputInPlace();
+ * for (const text of ["working", "done"]) await show?.({ "text/plain": text });
+ * ```
+ */
+export function outputInPlace(): ((bundle: Record<string, unknown>) => Promise<void>) | undefined {
+  const notebook = jupyter();
+  if (!notebook) return undefined;
+  const display_id = crypto.randomUUID();
+  let sent = Promise.resolve();
+  let type = "display_data";
+  return (data) => {
+    const content = { data, metadata: {}, transient: { display_id } };
+    const thisType = type;
+    type = "update_display_data";
+    sent = sent.then(() => notebook.broadcast(thisType, content)).catch(() => {});
+    return sent;
+  };
+}
+
 const REDRAW_MS = 100;
 
 /**
@@ -226,19 +253,8 @@ export function progress(total: number, label = ""): Progress {
 
 /** Where the line goes; decided once, when the bar is made. */
 function lineFor(total: number): (text: string, k: number, last: boolean) => Promise<void> {
-  const notebook = jupyter();
-  if (notebook) {
-    const display_id = crypto.randomUUID();
-    let sent = Promise.resolve();
-    let type = "display_data";
-    return (text) => {
-      const content = { data: { "text/plain": text }, metadata: {}, transient: { display_id } };
-      const thisType = type;
-      type = "update_display_data";
-      sent = sent.then(() => notebook.broadcast(thisType, content)).catch(() => {}); // a bar never fails a cell
-      return sent;
-    };
-  }
+  const show = outputInPlace();
+  if (show) return (text) => show({ "text/plain": text });
   const write = (text: string) => Deno.stderr.writeSync(new TextEncoder().encode(text));
   if (Deno.stderr.isTerminal()) {
     return (text, _k, last) => {

@@ -145,6 +145,21 @@ const PLOTLY = "application/vnd.plotly.v1+json";
 /** Buttons that no reader of these figures needs are left out of plotly's bar. */
 const config = { displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
 
+/**
+ * What a notebook shows of a figure that another will soon replace: plotly's own form and the text, without a picture.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * const bundle = liveBundle(figure([{ type: "bar", x: ["a"], y: [1] }]));
+ * assert.deepEqual(Object.keys(bundle), ["application/vnd.plotly.v1+json", "text/plain"]);
+ * ```
+ */
+export function liveBundle({ data, layout, alt, notes }: Figure): Bundle {
+  const spec = clean({ data, layout });
+  return { [PLOTLY]: { ...spec, config }, "text/plain": figureText(spec, alt, notes) };
+}
+
 /** Shapes and annotations beyond which a static picture would take minutes; that many cannot be read anyway. */
 const MOST_MARKS = 2000;
 

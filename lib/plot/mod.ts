@@ -13,6 +13,7 @@ export { type Bundle, type Displayed, displayLimitBytes } from "./display.ts";
 export { type Figure, figure, type FigureOptions, type Layout, type Trace } from "./figure.ts";
 export * from "./charts.ts";
 export { type CaptionedImage, imageGrid, type ImageGridOptions } from "./image_grid.ts";
+export { type LiveFigure, liveFigure } from "./live.ts";
 export * from "./token_picture.ts";
 export { enlarge, type Picture } from "./png.ts";
 export { type DrawnGraph, graphFigure, type GraphOptions } from "./graph.ts";
