@@ -22,6 +22,14 @@ export { type ImageLoader, type ImageSet, selectImages } from "./image_set.ts";
 export { mnist } from "./mnist.ts";
 export { type DType, elements, type NumericArray, type NumericData } from "./numeric_array.ts";
 export { type Photograph, type PhotographName, photographs } from "./photographs.ts";
+export {
+  type PlantedCode,
+  type PlantedCodes,
+  plantedCodes,
+  type PlantedConcept,
+  plantedFactors,
+  type PlantedOptions,
+} from "./simulated/planted_codes.ts";
 export { pneumoniaMnist } from "./pneumonia_mnist.ts";
 export { parseSafetensors, readSafetensors, type Safetensors, writeSafetensors } from "./safetensors.ts";
 export { readTable, type Table, type TableOptions, writeTable } from "./table.ts";

@@ -27,3 +27,82 @@ export {
   type Subgraph,
 } from "./knowledge_graph.ts";
 export { type CodeInput, type OpenCodes, openCodes, type OpenCodesOptions, openMedicalGraph } from "./open_codes.ts";
+export {
+  codebookRegions,
+  codewordDistances,
+  quantize,
+  type Quantized,
+  type QuantizeOptions,
+  type Region,
+  type RegionName,
+  type Slot,
+  slotRegions,
+  slots,
+  unitRows,
+} from "./codebook.ts";
+export { type MedTokConfig, medtokConfig, type PresetName, presets, slotsOf } from "./config.ts";
+export {
+  crossAttend,
+  type CrossAttended,
+  type CrossAttendOptions,
+  type CrossAttentionLayerParameters,
+  type ModalityTokens,
+  type Reading,
+} from "./cross_attention.ts";
+export {
+  encodeGraphs,
+  gcnConv,
+  type GCNOptions,
+  meanOfNodes,
+  normaliseEdges,
+  type WeightedEdges,
+} from "./graph_encoder.ts";
+export {
+  infoNCE,
+  type InfoNCEOptions,
+  klAlignment,
+  meanCosine,
+  meanInnerProduct,
+  orthogonality,
+  type SharedLoss,
+  sharedLoss,
+  type SpecificLoss,
+  specificLoss,
+  usageEntropyLoss,
+} from "./losses.ts";
+export {
+  type Encoded,
+  encodeModalities,
+  type Features,
+  type MedTokBatch,
+  medtokLayers,
+  type MedTokLosses,
+  medtokLosses,
+  type MedTokOutput,
+  type MedTokParameters,
+  quantizeModalities,
+  type QuantizerParameters,
+} from "./medtok.ts";
+export { batchOf, type BatchOptions, type BatchShape, unknownNode } from "./batch.ts";
+export { type PlantedWorld, plantedWorld } from "./planted_world.ts";
+export {
+  type DescribedCode,
+  type DescriptionEncoder,
+  loadLSA,
+  type LSAEncoder,
+  lsaEncoder,
+  type LSAOptions,
+  type TextStates,
+  type VectorFileOptions,
+  vectorsFromFile,
+  wordsOf,
+  type WordVectorOptions,
+  wordVectors,
+} from "./text_encoder.ts";
+export {
+  type SparseMatrix,
+  symmetricEigen,
+  type TruncatedSVD,
+  truncatedSVD,
+  type TruncatedSVDOptions,
+} from "./truncated_svd.ts";

@@ -22,6 +22,7 @@ import {
 } from "../../lib/reduction/mod.ts";
 import { assertClose, type GoldenCase } from "./cases.ts";
 import { editingFamilies } from "./editing_families.ts";
+import { tokenizationFamilies } from "./tokenization_families.ts";
 
 /** Runs one case; throws with the first difference. `all` holds the other cases, for shared weights. */
 export type Family = (entry: GoldenCase, all: readonly GoldenCase[]) => void;
@@ -117,6 +118,7 @@ export const families: Readonly<Record<string, Family>> = {
     assertKept(output, entry, (kept) => [...kept.slice(0, -1), -1]); // the last one is the fused token
   },
   ...editingFamilies,
+  ...tokenizationFamilies,
 };
 
 /** Runs the ViT of a case, with the weights of `shared.vit_weights` of the same file (or else of any). */
