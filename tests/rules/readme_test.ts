@@ -31,7 +31,8 @@ function denoTrial(words: string[]): Trial | string {
   const [command, name] = words;
   if (command === "task" && !tasks.includes(name)) return `deno.json has no task ${name}`;
   const rest = words.slice(command === "task" ? 2 : 1);
-  const missing = rest.find((word) => /[/.]/.test(word) && !word.startsWith("-") && !exists(word));
+  const isThere = (path: string) => exists(path) || (rest[0] === "from-ts" && exists(path.replace(/ts$/, "ipynb"))); // made
+  const missing = rest.find((word) => /[/.]/.test(word) && !word.startsWith("-") && !isThere(word));
   if (missing) return `${missing} does not exist`;
   if (command === "task" && name === "golden" && rest.length === 0) return { args: words }; // takes seconds
   const options = rest.filter((word) => word.startsWith("-")).map((word) => word.replace(/=.*/, ""));
