@@ -5,9 +5,11 @@
  */
 import { type BlockView, need } from "../nn/reducer.ts";
 import { countBefore, perMass, type SlotMap } from "../nn/token_map.ts";
-import { tf, tidy } from "../tensor/mod.ts";
+import { gatherTokens, stableTopK, tf, tidy } from "../tensor/mod.ts";
 import type { Choice, Combine } from "./compose.ts";
+import { dpcKnn } from "./dpcknn.ts";
 import { cosine } from "./similarity.ts";
+import { withSpecialTokens } from "./special.ts";
 import { int, where } from "./where.ts";
 
 /** They are dropped. */
@@ -65,21 +67,60 @@ export function joinNearest({ combine }: { readonly combine?: "mlerp" } = {}): C
   };
 }
 
-/** The map under which those that stay keep their order, and the others go to `elsewhere` (a slot among patches, or -1). */
-function mapOf(view: BlockView, { stays, keep }: Choice, elsewhere: tf.Tensor2D, made = 0): SlotMap {
-  const { tokens, specialTokens } = view;
-  const [batch] = stays.shape;
-  const slot = tf.where(stays, countBefore(stays), elsewhere);
-  const outputs = specialTokens + keep + made;
-  const budget = { requested: tokens - outputs, achieved: tokens - outputs };
-  const shifted = where<tf.Tensor2D>(tf.less(slot, int(0)), slot, slot.add<tf.Tensor2D>(int(specialTokens)));
-  if (!specialTokens) return { kind: "slots", tokens, outputs, slot: shifted, ...anchors(stays, made), budget };
-  const front = tf.range(0, specialTokens, 1, "int32").expandDims<tf.Tensor2D>(0).tile<tf.Tensor2D>([batch, 1]);
-  const anchor = tf.concat([tf.onesLike(front).cast<tf.Tensor2D>("bool"), stays], 1);
-  return { kind: "slots", tokens, outputs, slot: tf.concat([front, shifted], 1), ...anchors(anchor, made), budget };
+/**
+ * They are clustered into `count` more tokens, which stand in the end (SparseVLM's recycling).
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * assert.equal(recycleInto(2).made, 2);
+ * ```
+ */
+export function recycleInto(count: number): Combine {
+  return {
+    name: `recycle into ${count}`,
+    needs: [],
+    made: count,
+    combine: (choice, _score, view) =>
+      tidy(() => {
+        const patches = view.x.slice([0, view.specialTokens, 0]) as tf.Tensor3D;
+        const gone = tf.logicalNot(choice.stays);
+        const cluster = recycled(patches, gone, patches.shape[1] - choice.keep, count);
+        return mapOf(view, choice, cluster.add<tf.Tensor2D>(int(choice.keep)), count);
+      }),
+  };
 }
 
-/** A token that is made from several stands where the first of them stood, so that no anchor is named. */
-function anchors(stays: tf.Tensor2D, made: number): { anchor?: tf.Tensor2D } {
-  return made ? {} : { anchor: stays };
+/**
+ * The cluster, 0 to clusters - 1, of each token that goes, by DPC-KNN among those that go; anything for the others.
+ *
+ * @param x [batch, tokens, channels]
+ * @param gone [batch, tokens] bool, with `count` true in each row.
+ * @returns [batch, tokens] int32
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { tf } from "tessera/tensor/mod.ts";
+ * const gone = tf.tensor2d([[1, 0, 1]], undefined, "bool");
+ * const [[first, , third]] = recycled(tf.tensor3d([[[0], [0], [1]]]), gone, 2, 1).arraySync();
+ * assert.deepEqual([first, third], [0, 0]);
+ * ```
+ */
+export function recycled(x: tf.Tensor3D, gone: tf.Tensor2D, count: number, clusters: number): tf.Tensor2D {
+  return tidy(() => {
+    const places = stableTopK(gone.cast<tf.Tensor2D>("float32"), count); // ascending, as all scores are equal
+    const { assignment } = dpcKnn(gatherTokens(x, places), { clusters });
+    const last = tf.minimum<tf.Tensor2D>(countBefore(gone), int(count - 1));
+    return gatherTokens(assignment, last);
+  });
+}
+
+/** The map under which those that stay keep their order, and the others go to `elsewhere` (a slot among patches, or -1). */
+function mapOf({ specialTokens }: BlockView, { stays, keep }: Choice, elsewhere: tf.Tensor2D, made = 0): SlotMap {
+  const slot = where<tf.Tensor2D>(stays, countBefore(stays), elsewhere);
+  const tokens = stays.shape[1], outputs = keep + made;
+  const budget = { requested: tokens - outputs, achieved: tokens - outputs };
+  const anchor = made ? {} : { anchor: stays }; // what is made of several stands where the first of them stood
+  return withSpecialTokens({ kind: "slots", tokens, outputs, slot, ...anchor, budget }, specialTokens);
 }

@@ -7,12 +7,12 @@
  * @module
  */
 import { type BlockView, type Need, type Place, type Reducer } from "../nn/reducer.ts";
-import { NaNScore } from "../nn/reduction_errors.ts";
 import { type Budget, budgetOf, type TokenMap } from "../nn/token_map.ts";
-import { refuseNaN, tf, tidy } from "../tensor/mod.ts";
+import { type tf, tidy } from "../tensor/mod.ts";
 import { type LayerBudget, patchesLeft, truncate } from "./budget.ts";
 import { drop } from "./combine.ts";
 import { best } from "./select.ts";
+import { refuseNaNIn } from "./special.ts";
 
 /** How much each patch matters. */
 export interface Score {
@@ -110,12 +110,7 @@ export function compose({ score, select = best, combine = drop, name }: Parts): 
  * ```
  */
 export function scoreOf(score: Score, view: BlockView, method: string): tf.Tensor2D {
-  const scored = score.of(view);
-  try {
-    return refuseNaN(scored, "the score");
-  } catch {
-    throw new NaNScore(method, view.layer);
-  }
+  return refuseNaNIn(score.of(view), method, view);
 }
 
 /** At least one patch stays; what is made counts among those that are wanted. Making it from one patch removes nothing. */

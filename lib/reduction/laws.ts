@@ -12,6 +12,7 @@ import { random } from "../random.ts";
 import { randomKey, tf, tidy } from "../tensor/mod.ts";
 import type { LayerBudget } from "./budget.ts";
 import type { Family, ModelSizes } from "./method.ts";
+import { oneImage, takeTokens, viewAfter } from "./views.ts";
 
 /** One random block of a model, and the method's decision on it. */
 export interface Trial {
@@ -109,7 +110,7 @@ export const laws = {
     check: ({ view, map, reducer }) => {
       const whole = membership(map);
       for (let image = 0; image < view.x.shape[0]; image++) {
-        const alone = membership(reducer.reduce(onlyImage(view, image)));
+        const alone = membership(reducer.reduce(oneImage(view, image)));
         close(alone, whole.slice([image, 0, 0], [1, -1, -1]), `image ${image}`);
       }
     },
@@ -171,7 +172,7 @@ export const laws = {
     check: ({ view, map, make }) => {
       if (map.kind === "soft" && map.transform) return;
       const one = applyMap(map, view.x, view.size);
-      const next = cutView(view, one.x, one.size);
+      const next = viewAfter(view, map);
       const reducer = make({ r: 1 });
       if (reducer.plan(next).achieved > 0) {
         const second = reducer.reduce(next);
@@ -359,50 +360,10 @@ export function randomBlock(seed: number): { sizes: ModelSizes; view: BlockView 
   return { sizes: { width, heads, layers, grid, specialTokens }, view };
 }
 
-/** Only image `image` of the view. */
-function onlyImage(view: BlockView, image: number): BlockView {
-  return everyTensor(view, (t) => t.slice([image], [1]));
-}
-
 /** The view with patch `order[i]` in place of patch i. */
 function shufflePatches(view: BlockView, order: readonly number[]): BlockView {
-  const { specialTokens, tokens } = view;
-  const front = Array.from({ length: specialTokens }, (_, token) => token);
-  const rows = tf.tensor1d([...front, ...order.map((patch) => specialTokens + patch)], "int32");
-  const move = (t: tf.Tensor, axis: number) => tf.gather(t, rows, axis);
-  const moved: Record<string, unknown> = {};
-  for (const field of ["x", "size"] as const) moved[field] = move(view[field], 1);
-  for (const field of ["keys", "queries", "values"] as const) moved[field] = move(view[field]!, 2);
-  moved.attention = move(move(view.attention!, 2), 3);
-  const { text } = view;
-  if (text) {
-    moved.text = { ...text, attention: move(text.attention!, 3), relevance: move(text.relevance!, 1) };
-  }
-  if (view.positions) moved.positions = move(view.positions, 1);
-  return { ...view, ...moved, tokens };
-}
-
-/** The view of the next block: other tokens, what was measured on them made from the tokens themselves. */
-function cutView(view: BlockView, x: tf.Tensor3D, size: tf.Tensor2D): BlockView {
-  const [batch, tokens] = x.shape;
-  const front = (t: tf.Tensor | undefined, axis: number) => {
-    if (!t) return undefined;
-    const length = t.shape.map((n, dimension) => dimension === axis ? tokens : n);
-    return t.slice(length.map(() => 0), length);
-  };
-  const cut: Record<string, unknown> = {};
-  for (const field of ["keys", "queries", "values"] as const) cut[field] = front(view[field], 2);
-  const square = front(front(view.attention, 2), 3)!;
-  cut.attention = tf.div(square, square.sum(3, true));
-  cut.positions = tf.range(0, tokens).expandDims(0).tile([batch, 1]);
-  if (view.text) {
-    cut.text = {
-      ...view.text,
-      attention: front(view.text.attention, 3),
-      relevance: front(view.text.relevance, 1),
-    };
-  }
-  return { ...view, ...cut, x, size, tokens } as BlockView;
+  const front = Array.from({ length: view.specialTokens }, (_, token) => token);
+  return takeTokens(view, [...front, ...order.map((patch) => view.specialTokens + patch)]);
 }
 
 function everyTensor(view: BlockView, change: (t: tf.Tensor) => tf.Tensor): BlockView {

@@ -4,8 +4,12 @@
  *
  * @module
  */
+import { atsMethod } from "./ats.ts";
 import { Catalogue } from "./catalogue.ts";
+import { dpcknnMethod } from "./dpcknn.ts";
 import { evitMethod } from "./evit.ts";
+import { fixedPatternMethod } from "./fixed_pattern.ts";
+import { kmedoidsMethod } from "./kmedoids.ts";
 import { poolingMethod } from "./pooling.ts";
 import { randomMethod } from "./random.ts";
 import { tomeMethod } from "./tome.ts";
@@ -16,7 +20,11 @@ const offTheShelf = {
   tome: tomeMethod,
   topk: topkMethod,
   evit: evitMethod,
+  ats: atsMethod,
+  fixedPattern: fixedPatternMethod,
   random: randomMethod,
+  kmedoids: kmedoidsMethod,
+  dpcknn: dpcknnMethod,
   pooling: poolingMethod,
 } as const;
 
@@ -63,3 +71,8 @@ export { evit, type EViTOptions, fuseInattentive } from "./evit.ts";
 export { classAttention, pruneByScore, type PruneOptions } from "./prune.ts";
 export { randomPruning } from "./random.ts";
 export { gridParts, pooling } from "./pooling.ts";
+export { ats, type ATSOptions, sampled, samplePoints, significance } from "./ats.ts";
+export { centreDistances, type Distance, fixedPattern, type FixedPatternOptions } from "./fixed_pattern.ts";
+export { type ClusterOptions, type Clusters, dpcKnn, dpcknn, type DPCKNNOptions, mergeClusters } from "./dpcknn.ts";
+export { kmedoids, kMedoidsFit, type KMedoidsFitOptions, type KMedoidsOptions } from "./kmedoids.ts";
+export { inSequence, padded, perFrame, perWindow, protect, recycle } from "./wrap.ts";

@@ -4,9 +4,7 @@
  * @module
  */
 import { tf } from "../../lib/tensor/mod.ts";
-import { applyMap, membership, type SlotMap, type TokenMap, unmerge } from "../../lib/nn/token_map.ts";
-import { ViT, type ViTConfig, type ViTOutput } from "../../lib/nn/vit.ts";
-import type { Reducer } from "../../lib/nn/reducer.ts";
+import { applyMap, membership, unmerge } from "../../lib/nn/token_map.ts";
 import {
   bipartiteSoftMatching,
   classAttention,
@@ -20,12 +18,13 @@ import {
   topk,
   unmergeAsAuthors,
 } from "../../lib/reduction/mod.ts";
-import { assertClose, type GoldenCase } from "./cases.ts";
+import { assertClose } from "./cases.ts";
+import { clusteringFamilies } from "./clustering_families.ts";
+import { assertKept, type Family, keptTokens, number, run, stagesOf, tensor3, vitOf } from "./model_cases.ts";
 import { editingFamilies } from "./editing_families.ts";
 import { tokenizationFamilies } from "./tokenization_families.ts";
 
-/** Runs one case; throws with the first difference. `all` holds the other cases, for shared weights. */
-export type Family = (entry: GoldenCase, all: readonly GoldenCase[]) => void;
+export { type Family, keptTokens } from "./model_cases.ts";
 
 /** The families that are implemented; the rest is reported as unknown. */
 export const families: Readonly<Record<string, Family>> = {
@@ -106,73 +105,21 @@ export const families: Readonly<Record<string, Family>> = {
     assertClose(output.logits.arraySync(), outputs.logits, "logits");
   },
   "vit_topk.forward": (entry, all) => {
-    const { output } = run(entry, all, topk({ ...stagesOf(entry), parity: true }));
+    const { output } = run(entry, all, topk({ ...stagesOf(entry, all), parity: true }));
     assertClose(output.logits.arraySync(), entry.outputs.logits, "logits");
     assertClose(output.tokens.arraySync(), entry.outputs.last_tokens, "last_tokens");
     assertKept(output, entry, (slots) => slots);
   },
   "vit_evit.forward": (entry, all) => {
-    const { output } = run(entry, all, evit({ ...stagesOf(entry), parity: true }));
+    const { output } = run(entry, all, evit({ ...stagesOf(entry, all), parity: true }));
     assertClose(output.logits.arraySync(), entry.outputs.logits, "logits");
     assertClose(output.tokens.arraySync(), entry.outputs.last_tokens, "last_tokens");
     assertKept(output, entry, (kept) => [...kept.slice(0, -1), -1]); // the last one is the fused token
   },
+  ...clusteringFamilies,
   ...editingFamilies,
   ...tokenizationFamilies,
 };
-
-/** Runs the ViT of a case, with the weights of `shared.vit_weights` of the same file (or else of any). */
-function run(entry: GoldenCase, all: readonly GoldenCase[], reducer?: Reducer): { model: ViT; output: ViTOutput } {
-  const model = vitOf(entry, all);
-  const images = tf.tensor4d(entry.inputs.image as number[][][][]).transpose<tf.Tensor4D>([0, 2, 3, 1]);
-  return { model, output: model.forward(images, { ...(reducer ? { reducer } : {}) }) };
-}
-
-function vitOf(entry: GoldenCase, all: readonly GoldenCase[]): ViT {
-  const shared = all.filter((other) => other.name === "shared.vit_weights");
-  const found = shared.find((other) => other.file === entry.file) ?? shared[0];
-  if (!found) throw new Error("no case shared.vit_weights in the folder, but its weights are needed");
-  const { params } = found;
-  const config: ViTConfig = {
-    imageSize: number(params.img_size),
-    patchSize: number(params.patch_size),
-    channels: number(params.in_chans),
-    width: number(params.embed_dim),
-    depth: number(params.depth),
-    heads: number(params.num_heads),
-    mlpWidth: Math.trunc(number(params.embed_dim) * number(params.mlp_ratio)),
-    classes: number(params.num_classes),
-    normEpsilon: number(params.layer_norm_eps),
-  };
-  const weights = Object.entries(found.inputs.weights as Record<string, number[]>).map(([name, values]) => {
-    const tensor = tf.tensor(values, undefined, "float32");
-    return [name, { shape: tensor.shape, dtype: "float32", data: tensor.dataSync<"float32">() }] as const;
-  });
-  return ViT.fromArrays(config, new Map(weights));
-}
-
-/** Haurum et al.'s stages: counts are whole numbers of the patches at the start, truncated as Python does it. */
-function stagesOf({ params }: GoldenCase): { keep: number[]; layers: number[] } {
-  const layers = params.reduction_loc as number[];
-  const rates = params.keep_rate as number[];
-  const each = rates.length === 1 ? layers.map((_, stage) => rates[0] ** (stage + 1)) : rates;
-  return { keep: each.map((rate) => Math.trunc(number(params.init_n) * rate)), layers };
-}
-
-function assertKept(output: ViTOutput, { outputs }: GoldenCase, adjust: (kept: number[]) => number[]): void {
-  for (const [layer, expected] of Object.entries(outputs.kept as Record<string, number[][]>)) {
-    const map = output.maps[Number(layer)];
-    if (map?.kind !== "slots") throw new Error(`block ${layer} kept all its tokens`);
-    const kept = keptTokens(map).map((row) => adjust(row.slice(1).map((token) => token - 1))); // patches count from 0
-    assertClose(kept, expected, `kept.${layer}`);
-  }
-}
-
-/** The token in each output slot, in the order of the slots (the first one where several share it). */
-export function keptTokens(map: TokenMap): number[][] {
-  const { slot, outputs } = map as SlotMap;
-  return slot.arraySync().map((row) => Array.from({ length: outputs }, (_, output) => row.indexOf(output)));
-}
 
 function scheduleOf(r: unknown, form: unknown): Schedule {
   if (form === "schedule") {
@@ -180,13 +127,4 @@ function scheduleOf(r: unknown, form: unknown): Schedule {
     return { r: start, inflect };
   }
   return r as Schedule;
-}
-
-function tensor3(values: unknown): tf.Tensor3D {
-  return tf.tensor3d(values as number[][][]);
-}
-
-function number(value: unknown): number {
-  if (typeof value === "number") return value;
-  throw new Error(`a number is expected in the case, but it is ${JSON.stringify(value)}`);
 }

@@ -33,7 +33,7 @@ function view(): BlockView {
 }
 
 Deno.test("each method removes one of three patches its own way", () => {
-  const expected: Record<Exclude<ReducerName, "random">, number[]> = {
+  const expected: Partial<Record<ReducerName, number[]>> = {
     tome: [9, 1.5, 3], // patches 1 and 2 have nearly the same key
     topk: [9, 2, 3],
     evit: [9, 2, 2.2], // the other two, as (1 x .2 + 3 x .3) / .5
