@@ -55,7 +55,8 @@ export function infoNCE(queries: tf.Tensor2D, keys: tf.Tensor2D, options: InfoNC
   return tidy(() => {
     const grouped = (x: tf.Tensor2D) => unitRows(x).reshape<tf.Tensor3D>([batch / group, group, d]);
     const cosine = tf.matMul(grouped(queries), grouped(keys), false, true);
-    const diagonal = tf.eye(group).expandDims<tf.Tensor3D>(0);
+    const place = tf.range(0, group, 1, "int32"); // tf.eye is made in JavaScript, too large a constant for a trace
+    const diagonal = tf.equal(place.expandDims(1), place.expandDims(0)).cast("float32").expandDims<tf.Tensor3D>(0);
     let logits = cosine.div<tf.Tensor3D>(temperature);
     if (same) {
       const numbers = same.reshape<tf.Tensor2D>([batch / group, group]);

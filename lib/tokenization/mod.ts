@@ -106,3 +106,15 @@ export {
   truncatedSVD,
   type TruncatedSVDOptions,
 } from "./truncated_svd.ts";
+export { type CodebookHealth, codebookHealth, type RegionHealth } from "./health.ts";
+export {
+  type CodeTokens,
+  type LookUp,
+  reserved,
+  reservedCount,
+  type TableManifest,
+  TokenTable,
+  type TokenTableParts,
+} from "./token_table.ts";
+export { type EncodeOptions, MedTok, type TokenizerParts, type UnseenCode, type UnseenTokens } from "./tokenizer.ts";
+export { type TrainedMedTok, trainMedTok, type TrainMedTokOptions } from "./training.ts";

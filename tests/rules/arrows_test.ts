@@ -27,7 +27,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   plot: GROUND,
   nn: [...GROUND, "data"],
   train: [...GROUND, "data", "plot"],
-  tokenization: [...GROUND, "data", "nn", "train"],
+  tokenization: [...GROUND, "data", "plot", "nn", "train"],
   reduction: [...GROUND, "data", "plot", "nn", "train"],
   editing: [...GROUND, "data", "nn", "train"],
   experiment: [...GROUND, "data", "plot"],
