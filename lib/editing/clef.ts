@@ -9,22 +9,14 @@
  *
  * @module
  */
+import { constant, countParameters, initialise } from "../nn/mod.ts";
 import { random } from "../random.ts";
 import { tf, tidy } from "../tensor/mod.ts";
 import { type Base, baseState, conceptOf, conditionGate, decayLogits, type Decoder, type Joint } from "./concepts.ts";
 import { atLength, type EncoderInput, type EncoderRun, withinLength } from "./encoder.ts";
 import { encodeLSTM, type LSTMEncoder, lstmSpec } from "./lstm.ts";
 import { encodeMOMENT, type MOMENTEncoder, momentEncoderSpec } from "./moment.ts";
-import {
-  checkWeights,
-  constant,
-  countParameters,
-  dense,
-  linearSpec,
-  makeParameters,
-  type ParameterSpec,
-  type Weights,
-} from "./parameters.ts";
+import { checkWeights, dense, join, linearSpec, one, type Specs, type Weights } from "./parameters.ts";
 import { type Moments, type TimeEncoding, timeGap, timeSpec } from "./time_embedding.ts";
 import { encodeTransformer, type TransformerEncoder, transformerSpec } from "./transformer.ts";
 import { type XLSTMEncoder, xlstmSpec, xlstmStack } from "./xlstm.ts";
@@ -114,36 +106,34 @@ export function parameterCount(config: CLEFConfig): { trainable: number; withTim
 }
 
 /** The parameters of a configuration, before they are made. */
-export function clefSpec(config: CLEFConfig): ParameterSpec[] {
+export function clefSpec(config: CLEFConfig): Specs {
   const { variables, conditionWidth, time = "calendar", concept = "learned", base, decoder, joint } = config;
-  return [
-    ...encoderSpec(config.encoder, variables, time),
-    // present without `feedForward` too, as in the authors' checkpoints
-    ...(concept === "none" ? linearSpec("seq_decoder", variables, variables) : []),
-    ...(concept !== "none" ? linearSpec("concept_proj", variables, variables) : []),
-    ...(conditionWidth > 0 ? linearSpec("condition_encoder", conditionWidth, variables) : []),
-    ...(joint === "sum" ? [] : linearSpec("condition_decoder", variables, variables)),
-    ...(decoder === "affine" && concept === "learned" ? linearSpec("offset_proj", variables, variables) : []),
-    ...(base === "ewma"
-      ? ["decay", "horizon"].map((name) => ({ name: `base.${name}`, shape: [variables], draw: constant(0) }))
-      : []),
-  ];
+  const square = (name: string) => linearSpec(name, variables, variables);
+  return join(
+    encoderSpec(config.encoder, variables, time),
+    // the projection is there without `feedForward` too, as in the authors' checkpoints
+    concept === "none" ? square("seq_decoder") : square("concept_proj"),
+    conditionWidth > 0 ? linearSpec("condition_encoder", conditionWidth, variables) : {},
+    joint === "sum" ? {} : square("condition_decoder"),
+    decoder === "affine" && concept === "learned" ? square("offset_proj") : {},
+    ...(base === "ewma" ? ["decay", "horizon"].map((name) => one(`base.${name}`, [variables], constant(0))) : []),
+  );
 }
 
-function encoderSpec(encoder: EncoderConfig, variables: number, time: TimeEncoding): ParameterSpec[] {
+function encoderSpec(encoder: EncoderConfig, variables: number, time: TimeEncoding): Specs {
   switch (encoder.kind) {
     case "transformer":
       return transformerSpec(encoder, variables, time);
     case "lstm":
       return lstmSpec(encoder, variables, time);
     case "xlstm":
-      return [
-        ...xlstmSpec("encoder", encoder, variables),
-        ...linearSpec("encoder_proj", variables, variables),
-        ...timeSpec("time_encoder", variables, time),
-      ];
+      return join(
+        xlstmSpec("encoder", encoder, variables),
+        linearSpec("encoder_proj", variables, variables),
+        timeSpec("time_encoder", variables, time),
+      );
     case "moment":
-      return [...momentEncoderSpec(encoder, variables), ...timeSpec("time_encoder", variables, time)];
+      return join(momentEncoderSpec(encoder, variables), timeSpec("time_encoder", variables, time));
   }
 }
 
@@ -178,7 +168,10 @@ export class CLEF {
    */
   static create(config: CLEFConfig, seed: number): CLEF {
     checkConfig(config);
-    return new CLEF(config, makeParameters(clefSpec(config), random(seed, "clef")));
+    const tensors = Object.entries(initialise(clefSpec(config), random(seed, "clef")));
+    const weights = tensors.map(([name, tensor]): [string, tf.Variable] => [name, tf.variable(tensor)]);
+    for (const [, tensor] of tensors) tensor.dispose();
+    return new CLEF(config, new Map(weights));
   }
 
   /** What this is, in one line. */

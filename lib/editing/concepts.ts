@@ -8,7 +8,7 @@
  *
  * @module
  */
-import { gelu } from "../nn/layers.ts";
+import { gelu } from "../nn/mod.ts";
 import { tf, tidy } from "../tensor/mod.ts";
 import { dense, weightOf, type Weights } from "./parameters.ts";
 

@@ -12,7 +12,8 @@
  */
 import { tf, tidy } from "../tensor/mod.ts";
 import type { EncoderInput } from "./encoder.ts";
-import { constant, dense, linearSpec, normal, type ParameterSpec, weightOf, type Weights } from "./parameters.ts";
+import { constant, normal } from "../nn/mod.ts";
+import { dense, join, linearSpec, one, type Specs, weightOf, type Weights } from "./parameters.ts";
 
 /** The sizes of MOMENT. MOMENT-1-large has width 1024, 16 heads of 64, feed-forward 2816, 24 layers, patches of 8. */
 export interface MOMENTEncoder {
@@ -32,18 +33,13 @@ const BUCKETS = 32;
 const MAX_DISTANCE = 128;
 
 /** Its parameters, under a prefix. */
-export function momentSpec(prefix: string, config: MOMENTEncoder): ParameterSpec[] {
+export function momentSpec(prefix: string, config: MOMENTEncoder): Specs {
   const { width, heads, perHead, feedForward, layers, patch } = config;
   const inner = heads * perHead;
-  const matrix = (name: string, rows: number, columns: number): ParameterSpec => (
-    { name: `${prefix}${name}.weight`, shape: [rows, columns], draw: normal(columns ** -0.5) }
-  );
-  const gain = (name: string): ParameterSpec => ({
-    name: `${prefix}${name}.weight`,
-    shape: [width],
-    draw: constant(1),
-  });
-  return [
+  const matrix = (name: string, rows: number, columns: number) =>
+    one(`${prefix}${name}.weight`, [rows, columns], normal(columns ** -0.5));
+  const gain = (name: string) => one(`${prefix}${name}.weight`, [width], constant(1));
+  return join(
     matrix("patch_embedding.value_embedding", width, patch),
     ...Array.from({ length: layers }, (_, l) => {
       const name = `encoder.block.${l}.layer`;
@@ -59,12 +55,12 @@ export function momentSpec(prefix: string, config: MOMENTEncoder): ParameterSpec
       ];
     }).flat(),
     gain("encoder.final_layer_norm"),
-  ];
+  );
 }
 
 /** The parameters of CLEF's encoder: MOMENT, and a projection to the variables. */
-export function momentEncoderSpec(config: MOMENTEncoder, variables: number): ParameterSpec[] {
-  return [...momentSpec("encoder.", config), ...linearSpec("encoder_proj", config.width, variables)];
+export function momentEncoderSpec(config: MOMENTEncoder, variables: number): Specs {
+  return join(momentSpec("encoder.", config), linearSpec("encoder_proj", config.width, variables));
 }
 
 /**
@@ -78,9 +74,9 @@ export function momentEncoderSpec(config: MOMENTEncoder, variables: number): Par
  * import assert from "node:assert/strict";
  * import { tf } from "tessera/tensor/mod.ts";
  * import { random } from "tessera/random.ts";
- * import { makeParameters } from "tessera/editing/parameters.ts";
+ * import { initialise } from "tessera/nn/mod.ts";
  * const config = { kind: "moment", width: 4, heads: 1, perHead: 4, feedForward: 4, layers: 1, patch: 2 } as const;
- * const weights = makeParameters(momentSpec("", config), random(1));
+ * const weights = new Map(Object.entries(initialise(momentSpec("", config), random(1))));
  * const x = tf.tensor3d([1, 2, 4, 8], [1, 4, 1]);
  * const difference = momentEmbedding(x, weights, "", config).sub(momentEmbedding(x.add(100), weights, "", config));
  * assert.ok(difference.abs().max().arraySync() as number < 1e-4);

@@ -10,7 +10,8 @@
  * @module
  */
 import { tf, tidy } from "../tensor/mod.ts";
-import { normal, type ParameterSpec, torchUniform, weightOf, type Weights } from "./parameters.ts";
+import { embedding, linear, normal } from "../nn/mod.ts";
+import { join, one, type Specs, torchUniform, weightOf, type Weights } from "./parameters.ts";
 
 /** How time enters: the calendar's fields as in the authors' code, hours that have passed, or the sum of both. */
 export type TimeEncoding = "calendar" | "elapsed" | "both";
@@ -54,16 +55,12 @@ export function sinusoidalTable(rows: number, width: number): Float32Array {
 }
 
 /** The parameters of a time encoder, under a prefix such as `encoder.pos_encoder`. */
-export function timeSpec(prefix: string, width: number, time: TimeEncoding): ParameterSpec[] {
-  const tables = Object.entries(TABLE_ROWS).map(([name, rows]) => (
-    { name: `${prefix}.${name}.weight`, shape: [rows, width], draw: normal(1) }
-  ));
-  const elapsed = {
-    name: `${prefix}.elapsed.weight`,
-    shape: [width, ELAPSED_WIDTH],
-    draw: torchUniform(ELAPSED_WIDTH),
-  };
-  return [...(time === "elapsed" ? [] : tables), ...(time === "calendar" ? [] : [elapsed])];
+export function timeSpec(prefix: string, width: number, time: TimeEncoding): Specs {
+  const tables = Object.entries(TABLE_ROWS).map(([name, rows]) =>
+    one(`${prefix}.${name}.weight`, [rows, width], normal(1))
+  );
+  const elapsed = one(`${prefix}.elapsed.weight`, [width, ELAPSED_WIDTH], torchUniform(ELAPSED_WIDTH));
+  return join(...(time === "elapsed" ? [] : tables), ...(time === "calendar" ? [] : [elapsed]));
 }
 
 /**
@@ -128,17 +125,13 @@ function fieldsOf(moments: Moments, weights: Weights, prefix: string, time: Time
 }
 
 function calendarOf({ calendar }: Moments, weights: Weights, prefix: string): tf.Tensor3D {
-  const [batch, records] = calendar.shape;
-  const fields = tf.unstack(calendar.reshape([batch * records, 3]), 1) as tf.Tensor1D[];
+  const fields = tf.unstack(calendar, 2);
   const rows = Object.keys(TABLE_ROWS).map((name, field) =>
-    tf.gather(weightOf<tf.Tensor2D>(weights, `${prefix}.${name}.weight`), fields[field])
+    embedding(fields[field], { weight: weightOf<tf.Tensor2D>(weights, `${prefix}.${name}.weight`) })
   );
-  return tf.addN(rows).reshape([batch, records, rows[0].shape[1]]);
+  return tf.addN(rows) as tf.Tensor3D;
 }
 
 function elapsedOf({ hours }: Moments, weights: Weights, prefix: string): tf.Tensor3D {
-  const [batch, records] = hours.shape;
-  const weight = weightOf<tf.Tensor2D>(weights, `${prefix}.elapsed.weight`);
-  const code = elapsedCode(hours).reshape<tf.Tensor2D>([batch * records, ELAPSED_WIDTH]);
-  return tf.matMul(code, weight, false, true).reshape([batch, records, weight.shape[0]]);
+  return linear(elapsedCode(hours), { weight: weightOf<tf.Tensor2D>(weights, `${prefix}.elapsed.weight`) });
 }

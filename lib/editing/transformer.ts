@@ -9,22 +9,21 @@
  *
  * @module
  */
-import { foldIn, randomUniform, tf, tidy } from "../tensor/mod.ts";
+import { attention, constant, dropout, uniform, xavierUniform } from "../nn/mod.ts";
+import { foldIn, tf, tidy } from "../tensor/mod.ts";
+import { atLength, type EncoderInput, type EncoderRun } from "./encoder.ts";
 import {
-  constant,
   dense,
-  dropout,
+  join,
   normalise,
   normSpec,
-  type ParameterSpec,
+  one,
+  type Specs,
   torchUniform,
-  uniform,
   weightOf,
   type Weights,
-  xavier,
 } from "./parameters.ts";
 import { embedTime, type TimeEncoding, timeSpec } from "./time_embedding.ts";
-import { atLength, type EncoderInput, type EncoderRun } from "./encoder.ts";
 
 /** The sizes of the Transformer. */
 export interface TransformerEncoder {
@@ -39,36 +38,30 @@ export interface TransformerEncoder {
 }
 
 /** Its parameters: width = number of variables everywhere. */
-export function transformerSpec({ layers }: TransformerEncoder, width: number, time: TimeEncoding): ParameterSpec[] {
-  const layer = (l: number): ParameterSpec[] => {
+export function transformerSpec({ layers }: TransformerEncoder, width: number, time: TimeEncoding): Specs {
+  const layer = (l: number): Specs => {
     const name = `encoder.encoder.layers.${l}`;
-    const glorot = (part: string, rows: number): ParameterSpec => (
-      { name: `${name}.${part}`, shape: [rows, width], draw: xavier(rows, width) } // q, k and v count as one matrix
+    return join(
+      one(`${name}.self_attn.in_proj_weight`, [3 * width, width], xavierUniform()), // q, k and v count as one matrix
+      one(`${name}.self_attn.in_proj_bias`, [3 * width], constant(0)),
+      one(`${name}.self_attn.out_proj.weight`, [width, width], xavierUniform()),
+      one(`${name}.self_attn.out_proj.bias`, [width], constant(0)),
+      ...["linear1", "linear2"].flatMap((part) => [
+        one(`${name}.${part}.weight`, [width, width], xavierUniform()),
+        one(`${name}.${part}.bias`, [width], torchUniform(width)),
+      ]),
+      normSpec(`${name}.norm1`, width),
+      normSpec(`${name}.norm2`, width),
     );
-    const bias = (part: string, length: number, draw: ParameterSpec["draw"]): ParameterSpec => (
-      { name: `${name}.${part}`, shape: [length], draw }
-    );
-    return [
-      glorot("self_attn.in_proj_weight", 3 * width),
-      bias("self_attn.in_proj_bias", 3 * width, constant(0)),
-      glorot("self_attn.out_proj.weight", width),
-      bias("self_attn.out_proj.bias", width, constant(0)),
-      glorot("linear1.weight", width),
-      bias("linear1.bias", width, torchUniform(width)),
-      glorot("linear2.weight", width),
-      bias("linear2.bias", width, torchUniform(width)),
-      ...normSpec(`${name}.norm1`, width),
-      ...normSpec(`${name}.norm2`, width),
-    ];
   };
-  return [
-    ...Array.from({ length: layers }, (_, l) => layer(l)).flat(),
-    ...normSpec("encoder.encoder.norm", width),
-    { name: "encoder.decoder.weight", shape: [width, width], draw: uniform(0.1) },
-    { name: "encoder.decoder.bias", shape: [width], draw: constant(0) },
-    ...timeSpec("encoder.pos_encoder", width, time),
-    ...normSpec("encoder.layer_norm", width),
-  ];
+  return join(
+    ...Array.from({ length: layers }, (_, l) => layer(l)),
+    normSpec("encoder.encoder.norm", width),
+    one("encoder.decoder.weight", [width, width], uniform(-0.1, 0.1)),
+    one("encoder.decoder.bias", [width], constant(0)),
+    timeSpec("encoder.pos_encoder", width, time),
+    normSpec("encoder.layer_norm", width),
+  );
 }
 
 /**
@@ -76,70 +69,39 @@ export function transformerSpec({ layers }: TransformerEncoder, width: number, t
  *
  * @returns [batch, variables]: the last record of each history, projected.
  */
-export function encodeTransformer(input: EncoderInput, weights: Weights, config: TransformerEncoder, run: EncoderRun) {
-  const { inputDropout = 0.5, dropout: inner = 0.1, heads, layers } = config;
-  const [batch, records, width] = input.x.shape;
-  let masks = 0;
-  // one key per place, so that every mask is another one
-  const drop = (x: tf.Tensor3D, rate: number) => dropout(x, rate, run.key && mask(run.key, x.shape));
-  const mask = (key: tf.Tensor1D, shape: number[]) => randomUniform(foldIn(key, masks++), shape);
+export function encodeTransformer(
+  input: EncoderInput,
+  weights: Weights,
+  { heads, layers, inputDropout = 0.5, dropout: inner = 0.1 }: TransformerEncoder,
+  run: EncoderRun,
+): tf.Tensor2D {
+  const [batch, records] = input.x.shape;
+  let places = 0;
+  const nextKey = () => run.key && foldIn(run.key, places++); // another one in each place, so that no two masks agree
   return tidy(() => {
     const time = embedTime(input, weights, { prefix: "encoder.pos_encoder", time: run.time, positions: run.records });
-    let e = normalise(drop(tf.add<tf.Tensor3D>(input.x, time), inputDropout), weights, "encoder.layer_norm");
-    const scores = attentionMask(input, run.parity);
+    const tokens = dropout(tf.add<tf.Tensor3D>(input.x, time), inputDropout, nextKey());
+    let e = normalise(tokens, weights, "encoder.layer_norm");
+    const seen = tf.greater(input.observed.sum(2), 0).cast("float32") as tf.Tensor2D; // [batch, records]
+    // upstream passes the mask of empty records as numbers, which PyTorch adds to the scores
+    const emptyRecords = run.parity ? { bias: tf.sub(1, seen).reshape([batch, 1, 1, records]) } : { mask: seen };
     for (let l = 0; l < layers; l++) {
       const name = `encoder.encoder.layers.${l}`;
-      const a = attend(e, weights, `${name}.self_attn`, heads, scores, (p) => {
-        return dropout(p, inner, run.key && mask(run.key, p.shape));
-      });
-      e = normalise(e.add<tf.Tensor3D>(drop(a, inner)), weights, `${name}.norm1`);
-      const hidden = drop(dense(e, weights, `${name}.linear1`).relu(), inner);
-      e = normalise(
-        e.add<tf.Tensor3D>(drop(dense(hidden, weights, `${name}.linear2`), inner)),
-        weights,
-        `${name}.norm2`,
-      );
+      const attended = attention(e, {
+        qkv: {
+          weight: weightOf(weights, `${name}.self_attn.in_proj_weight`),
+          bias: weightOf(weights, `${name}.self_attn.in_proj_bias`),
+        },
+        proj: {
+          weight: weightOf(weights, `${name}.self_attn.out_proj.weight`),
+          bias: weightOf(weights, `${name}.self_attn.out_proj.bias`),
+        },
+      }, { heads, causal: true, dropout: inner, key: nextKey(), ...emptyRecords });
+      e = normalise(e.add<tf.Tensor3D>(dropout(attended.x, inner, nextKey())), weights, `${name}.norm1`);
+      const hidden = dropout(dense(e, weights, `${name}.linear1`).relu(), inner, nextKey());
+      const fed = dropout(dense(hidden, weights, `${name}.linear2`), inner, nextKey());
+      e = normalise(e.add<tf.Tensor3D>(fed), weights, `${name}.norm2`);
     }
-    const last = atLength(normalise(e, weights, "encoder.encoder.norm"), input.length);
-    return dense(last.reshape<tf.Tensor2D>([batch, width]), weights, "encoder.decoder");
+    return dense(atLength(normalise(e, weights, "encoder.encoder.norm"), input.length), weights, "encoder.decoder");
   });
-
-  /** What is added to the scores, [1 or batch, 1, records, records]: no record sees a later one, nor an empty one. */
-  function attentionMask({ observed }: EncoderInput, parity: boolean): tf.Tensor4D {
-    const row = tf.range(0, records).expandDims(1);
-    const later = tf.greater(tf.range(0, records).expandDims(0), row).cast("float32");
-    const empty = tf.equal(observed.sum(2), 0).cast("float32").reshape([batch, 1, 1, records]);
-    // upstream passes this mask as numbers, which PyTorch adds: +1 for an empty record
-    const ofEmpty = parity ? empty : empty.mul(HIDDEN);
-    return tf.add<tf.Tensor4D>(later.mul(HIDDEN_FOR_EVER).reshape([1, 1, records, records]), ofEmpty);
-  }
-}
-
-/** Low enough to hide a record, high enough that a record before which all are empty still looks somewhere. */
-const HIDDEN = -1e9;
-/** A later record stays hidden beside empty ones. */
-const HIDDEN_FOR_EVER = -1e18;
-
-function attend(
-  x: tf.Tensor3D,
-  weights: Weights,
-  name: string,
-  heads: number,
-  added: tf.Tensor4D,
-  drop: (probabilities: tf.Tensor4D) => tf.Tensor4D,
-): tf.Tensor3D {
-  const [batch, records, width] = x.shape;
-  const perHead = width / heads;
-  const rows = tf.matMul(
-    x.reshape<tf.Tensor2D>([-1, width]),
-    weightOf<tf.Tensor2D>(weights, `${name}.in_proj_weight`),
-    false,
-    true,
-  )
-    .add(weightOf(weights, `${name}.in_proj_bias`));
-  const split = rows.reshape([batch, records, 3, heads, perHead]).transpose([2, 0, 3, 1, 4]);
-  const [queries, keys, values] = tf.unstack(split, 0) as [tf.Tensor4D, tf.Tensor4D, tf.Tensor4D];
-  const scores = tf.matMul(queries, keys, false, true).mul(perHead ** -0.5).add<tf.Tensor4D>(added);
-  const mixed = tf.matMul(drop(tf.softmax(scores, 3)), values).transpose([0, 2, 1, 3]);
-  return dense(mixed.reshape<tf.Tensor3D>([batch, records, width]), weights, `${name}.out_proj`);
 }

@@ -8,9 +8,9 @@
  *
  * @module
  */
+import { constant, gelu, normal } from "../nn/mod.ts";
 import { scan, tf, tidy } from "../tensor/mod.ts";
-import { constant, dense, normal, type ParameterSpec, torchUniform, weightOf, type Weights } from "./parameters.ts";
-import { gelu } from "../nn/layers.ts";
+import { dense, join, one, residualNormSpec, type Specs, torchUniform, weightOf, type Weights } from "./parameters.ts";
 
 /** The sizes of a stack of xLSTM blocks. */
 export interface XLSTMConfig {
@@ -210,55 +210,60 @@ export function slstm(
 }
 
 /** The parameters of a stack, under a prefix such as `encoder`. */
-export function xlstmSpec(prefix: string, config: XLSTMConfig, width: number): ParameterSpec[] {
+export function xlstmSpec(prefix: string, config: XLSTMConfig, width: number): Specs {
   const { heads, blocks, convolution, qkvBlock } = config;
   const small = normal(Math.sqrt(2 / (5 * width)));
   const wang = normal(2 / (blocks * Math.sqrt(width)));
-  const conv = (name: string, channels: number): ParameterSpec[] => [
-    { name: `${name}.conv1d.conv.weight`, shape: [channels, 1, convolution], draw: torchUniform(convolution) },
-    { name: `${name}.conv1d.conv.bias`, shape: [channels], draw: torchUniform(convolution) },
-  ];
+  const conv = (name: string, channels: number): Specs =>
+    join(
+      one(`${name}.conv1d.conv.weight`, [channels, 1, convolution], torchUniform(convolution)),
+      one(`${name}.conv1d.conv.bias`, [channels], torchUniform(convolution)),
+    );
   const inner = roundUp64(2 * width);
-  const matrix = (name: string): ParameterSpec[] => [
-    { name: `${name}.xlstm.learnable_skip`, shape: [inner], draw: constant(1) },
-    { name: `${name}.xlstm.proj_up.weight`, shape: [2 * inner, width], draw: small },
-    ...["q_proj", "k_proj", "v_proj"].map((part) => (
-      { name: `${name}.xlstm.${part}.weight`, shape: [inner / qkvBlock, qkvBlock, qkvBlock], draw: small }
-    )),
-    ...conv(`${name}.xlstm`, inner),
-    { name: `${name}.xlstm.mlstm_cell.igate.weight`, shape: [heads, 3 * inner], draw: constant(0) },
-    { name: `${name}.xlstm.mlstm_cell.igate.bias`, shape: [heads], draw: normal(0.1) },
-    { name: `${name}.xlstm.mlstm_cell.fgate.weight`, shape: [heads, 3 * inner], draw: constant(0) },
-    { name: `${name}.xlstm.mlstm_cell.fgate.bias`, shape: [heads], draw: () => evenly(3, 6, heads) },
-    { name: `${name}.xlstm.mlstm_cell.outnorm.weight`, shape: [inner], draw: constant(0) },
-    { name: `${name}.xlstm.proj_down.weight`, shape: [width, inner], draw: wang },
-  ];
+  const matrix = (name: string): Specs =>
+    join(
+      one(`${name}.learnable_skip`, [inner], constant(1)),
+      one(`${name}.proj_up.weight`, [2 * inner, width], small),
+      ...["q_proj", "k_proj", "v_proj"].map((part) =>
+        one(`${name}.${part}.weight`, [inner / qkvBlock, qkvBlock, qkvBlock], small)
+      ),
+      conv(name, inner),
+      one(`${name}.mlstm_cell.igate.weight`, [heads, 3 * inner], constant(0)),
+      one(`${name}.mlstm_cell.igate.bias`, [heads], normal(0.1)),
+      one(`${name}.mlstm_cell.fgate.weight`, [heads, 3 * inner], constant(0)),
+      one(`${name}.mlstm_cell.fgate.bias`, [heads], () => evenly(3, 6, heads)),
+      residualNormSpec(`${name}.mlstm_cell.outnorm`, inner),
+      one(`${name}.proj_down.weight`, [width, inner], wang),
+    );
   const perHead = width / heads;
   const up = roundUp64(1.3 * width);
-  const vector = (name: string, index: number): ParameterSpec[] => [
-    ...conv(`${name}.xlstm`, width),
-    ...["fgate", "igate", "zgate", "ogate"].map((part) => (
-      { name: `${name}.xlstm.${part}.weight`, shape: [heads, perHead, perHead], draw: small }
-    )),
-    { name: `${name}.xlstm.slstm_cell._recurrent_kernel_`, shape: [heads, 4 * perHead, perHead], draw: constant(0) },
-    {
-      name: `${name}.xlstm.slstm_cell._bias_`,
-      shape: [4 * width],
-      draw: () => slstmBias(width, heads, index / Math.max(1, blocks - 1)),
-    },
-    { name: `${name}.xlstm.group_norm.weight`, shape: [width], draw: constant(0) },
-    { name: `${name}.ffn_norm.weight`, shape: [width], draw: constant(0) },
-    { name: `${name}.ffn.proj_up.weight`, shape: [2 * up, width], draw: small },
-    { name: `${name}.ffn.proj_down.weight`, shape: [width, up], draw: wang },
-  ];
-  return [
+  const vector = (name: string, index: number): Specs =>
+    join(
+      conv(`${name}.xlstm`, width),
+      ...["fgate", "igate", "zgate", "ogate"].map((part) =>
+        one(`${name}.xlstm.${part}.weight`, [heads, perHead, perHead], small)
+      ),
+      one(`${name}.xlstm.slstm_cell._recurrent_kernel_`, [heads, 4 * perHead, perHead], constant(0)),
+      one(
+        `${name}.xlstm.slstm_cell._bias_`,
+        [4 * width],
+        () => slstmBias(width, heads, index / Math.max(1, blocks - 1)),
+      ),
+      residualNormSpec(`${name}.xlstm.group_norm`, width),
+      residualNormSpec(`${name}.ffn_norm`, width),
+      one(`${name}.ffn.proj_up.weight`, [2 * up, width], small),
+      one(`${name}.ffn.proj_down.weight`, [width, up], wang),
+    );
+  return join(
     ...Array.from({ length: blocks }, (_, b) => {
       const name = `${prefix}.blocks.${b}`;
-      const norm = { name: `${name}.xlstm_norm.weight`, shape: [width], draw: constant(0) };
-      return [norm, ...(isSLSTM(config, b) ? vector(name, b) : matrix(name))];
+      return [
+        residualNormSpec(`${name}.xlstm_norm`, width),
+        isSLSTM(config, b) ? vector(name, b) : matrix(`${name}.xlstm`),
+      ];
     }).flat(),
-    { name: `${prefix}.post_blocks_norm.weight`, shape: [width], draw: constant(0) },
-  ];
+    residualNormSpec(`${prefix}.post_blocks_norm`, width),
+  );
 }
 
 /**

@@ -28,7 +28,7 @@ const filled = (shape: readonly number[], phase: number) => {
 function weightsBy(config: CLEFConfig, phases: Record<string, number>): Map<string, tf.Tensor> {
   const used = new Set<string>();
   const weights = new Map<string, tf.Tensor>(
-    clefSpec(config).map(({ name, shape }) => {
+    Object.entries(clefSpec(config)).map(([name, { shape }]) => {
       const phase = phases[name];
       used.add(name);
       if (phase !== undefined) return [name, filled(shape, phase)];
