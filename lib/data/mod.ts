@@ -19,6 +19,7 @@ export {
 export { parseIdx, readIdx } from "./idx.ts";
 export { decodeImage, type Image, type ImageOptions, readImage } from "./image.ts";
 export { type ImageLoader, type ImageSet, selectImages } from "./image_set.ts";
+export { fromLongRows, type LongRow, type LongTable, type LongTableOptions, readLongTable } from "./long_table.ts";
 export { mnist } from "./mnist.ts";
 export { type DType, elements, type NumericArray, type NumericData } from "./numeric_array.ts";
 export { type Photograph, type PhotographName, photographs } from "./photographs.ts";
@@ -32,8 +33,28 @@ export {
 } from "./simulated/planted_codes.ts";
 export { pneumoniaMnist } from "./pneumonia_mnist.ts";
 export { parseSafetensors, readSafetensors, type Safetensors, writeSafetensors } from "./safetensors.ts";
+export { type Change, type LabWorld, simulateSubject } from "./simulated/lab_world.ts";
+export { type SimulatedTrajectories, synthLab, synthLabWorld } from "./simulated/synth_lab.ts";
 export { readTable, type Table, type TableOptions, writeTable } from "./table.ts";
 export { type DataText, readGzipText, textRows } from "./text_table.ts";
+export {
+  actingCondition,
+  calendarOf,
+  type ConditionTable,
+  conditionVector,
+  NO_CONDITION,
+  oneHotConditions,
+  type RawTrajectory,
+  type Report,
+  report,
+  selectSubjects,
+  type Trajectories,
+  trajectories,
+  type TrajectoriesOptions,
+  type Trajectory,
+  type Variable,
+  type VariableReport,
+} from "./trajectories.ts";
 export {
   normalize,
   type NormalizedImages,

@@ -6,6 +6,7 @@
  *
  * @module
  */
+export { type BatchOptions, type DenseBatch, denseBatch, scalingOf } from "./batch.ts";
 export {
   CLEF,
   type CLEFConfig,
@@ -18,7 +19,9 @@ export {
 } from "./clef.ts";
 export { type Base, baseState, type Decoder, type Joint } from "./concepts.ts";
 export type { EncoderInput } from "./encoder.ts";
+export { evaluate, type Evaluated, type EvaluateOptions, type Task } from "./evaluate.ts";
 export { huber } from "./loss.ts";
+export { conceptEntropy, type Errors, errorsOf } from "./metrics.ts";
 export { presets, type PresetSizes, published } from "./presets.ts";
 export { type Moments, sinusoidalTable, type TimeEncoding } from "./time_embedding.ts";
 export { mlstmParallel, mlstmRecurrent, slstm } from "./xlstm.ts";
