@@ -17,9 +17,8 @@ await withSetUpErrors(async () => {
 
 async function checkCases(): Promise<number> {
   // only now: before set-up there is no TensorFlow.js to import
-  const { tidy } = await import("../lib/tensor/mod.ts");
   const { goldenFolder, readCases } = await import("./golden/cases.ts");
-  const { families } = await import("./golden/families.ts");
+  const { families, runCase } = await import("./golden/families.ts");
 
   const cases = readCases(goldenFolder());
   const count = { ok: 0, FAIL: 0, unknown: 0 };
@@ -28,7 +27,7 @@ async function checkCases(): Promise<number> {
     let verdict: keyof typeof count = "unknown", why = "";
     if (family) {
       try {
-        tidy(() => family(entry, cases));
+        await runCase(family, entry, cases);
         verdict = "ok";
       } catch (error) {
         verdict = "FAIL";

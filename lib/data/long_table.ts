@@ -130,6 +130,7 @@ export function fromLongRows(rows: readonly LongRow[], options: LongTableOptions
     variables,
     ...(conditions ? { conditions } : {}),
     ...(actsOn ? { actsOn } : {}),
+    unknownConditions: unknownConditions === "keep" ? "keep" : "refuse",
   });
   return { data, duplicates, dropped };
 }

@@ -35,6 +35,8 @@ export interface DenseBatch {
 export interface BatchOptions {
   /** Most records of a subject that are taken. Default: all. */
   readonly most?: number;
+  /** Records that the batch has at least; what is beyond the subjects is padding. Default: 0. */
+  readonly atLeast?: number;
   /** Where the window of a longer subject begins: at its first record, or anywhere. Default: the first. */
   readonly start?: Random;
   /** The authors' treatment of joined and unknown conditions: zeros. */
@@ -55,13 +57,13 @@ export interface BatchOptions {
  * ```
  */
 export function denseBatch(data: Trajectories, places: readonly number[], options: BatchOptions = {}): DenseBatch {
-  const { most = Infinity, start, parity = false } = options;
+  const { most = Infinity, atLeast = 0, start, parity = false } = options;
   const chosen = places.map((place) => data.subjects[place]);
   const windows = chosen.map(({ hours }) => {
     const length = Math.min(hours.length, most);
     return { from: hours.length > length && start ? start.integer(hours.length - length + 1) : 0, length };
   });
-  const records = Math.max(0, ...windows.map(({ length }) => length));
+  const records = windows.reduce((longest, { length }) => Math.max(longest, length), atLeast);
   const width = data.variables.length;
   const conditionWidth = data.conditions.width;
   const batch: DenseBatch = {
@@ -77,11 +79,15 @@ export function denseBatch(data: Trajectories, places: readonly number[], option
     length: Int32Array.from(windows, ({ length }) => length),
     ids: chosen.map(({ id }) => id),
   };
-  chosen.forEach((subject, b) =>
-    fill(batch, b, subject, windows[b], (k) => {
-      return conditionVector(actingCondition(subject.conditions, k, data.actsOn), data.conditions, { parity });
-    })
-  );
+  const embedding = new Map<string, Float32Array>();
+  const embed = (token: string) => {
+    const known = embedding.get(token) ?? conditionVector(token, data.conditions, { parity });
+    embedding.set(token, known);
+    return known;
+  };
+  chosen.forEach((subject, b) => {
+    fill(batch, b, subject, windows[b], (k) => embed(actingCondition(subject.conditions, k, data.actsOn)));
+  });
   return batch;
 }
 
@@ -94,18 +100,36 @@ function fill(
 ): void {
   const { records, variables, conditionWidth } = batch;
   const at = b * records;
-  const cells = values.subarray(from * variables, (from + length) * variables);
-  batch.x.set(cells, at * variables);
-  batch.observed.set(
-    Float32Array.from(missing.subarray(from * variables, (from + length) * variables), (value) => 1 - value),
-    at * variables,
-  );
+  const [begin, end] = [from * variables, (from + length) * variables];
+  batch.x.set(values.subarray(begin, end), at * variables);
+  for (let cell = begin; cell < end; cell++) batch.observed[at * variables + cell - begin] = 1 - missing[cell];
   for (let k = 0; k < records; k++) {
     const inside = Math.min(from + k, from + length - 1); // padding takes the last time, so that nothing goes backwards
     batch.calendar.set(calendarOf(hours[inside]), (at + k) * 3);
     batch.hours[at + k] = hours[inside] - hours[from];
     if (k < length && conditionWidth) batch.condition.set(conditionAt(from + k), (at + k) * conditionWidth);
   }
+}
+
+/** Some rows of a batch, as a batch: subjects may come twice. Much faster than laying them out anew. */
+export function rowsOf(batch: DenseBatch, rows: readonly number[]): DenseBatch {
+  const { records, variables, conditionWidth } = batch;
+  const take = <A extends Float32Array | Int32Array>(from: A, width: number): A => {
+    const to = new (from.constructor as new (size: number) => A)(rows.length * width);
+    rows.forEach((row, b) => to.set(from.subarray(row * width, (row + 1) * width), b * width));
+    return to;
+  };
+  return {
+    ...batch,
+    subjects: rows.length,
+    x: take(batch.x, records * variables),
+    observed: take(batch.observed, records * variables),
+    calendar: take(batch.calendar, records * 3),
+    hours: take(batch.hours, records),
+    condition: take(batch.condition, records * conditionWidth),
+    length: take(batch.length, 1),
+    ids: rows.map((row) => batch.ids[row]),
+  };
 }
 
 /** A batch on the device. */

@@ -23,5 +23,6 @@ export { evaluate, type Evaluated, type EvaluateOptions, type Task } from "./eva
 export { huber } from "./loss.ts";
 export { conceptEntropy, type Errors, errorsOf } from "./metrics.ts";
 export { presets, type PresetSizes, published } from "./presets.ts";
+export { train, trainAsRepository, type TrainOptions } from "./train.ts";
 export { type Moments, sinusoidalTable, type TimeEncoding } from "./time_embedding.ts";
 export { mlstmParallel, mlstmRecurrent, slstm } from "./xlstm.ts";

@@ -3,6 +3,13 @@
  *
  * @module
  */
+import { fromLongRows, type Trajectories } from "../../lib/data/mod.ts";
+import { denseBatch, toDevice } from "../../lib/editing/batch.ts";
+import { editTrajectory, firstRecords } from "../../lib/editing/edit.ts";
+import { evaluate } from "../../lib/editing/evaluate.ts";
+import { conceptEntropy, errorsOf } from "../../lib/editing/metrics.ts";
+import { trainAsRepository } from "../../lib/editing/train.ts";
+import { random } from "../../lib/random.ts";
 import { CLEF, type CLEFConfig } from "../../lib/editing/clef.ts";
 import { momentEmbedding, type MOMENTEncoder, patchPositions } from "../../lib/editing/moment.ts";
 import { huber } from "../../lib/editing/loss.ts";
@@ -124,6 +131,119 @@ export const editingFamilies: Readonly<Record<string, Family>> = {
     const positions = tf.tensor2d(patchPositions(expected.length, config.width), [expected.length, config.width]);
     assertClose(positions.arraySync(), expected, "positions");
   },
+  "clef.dense_subject_data": ({ params, inputs, outputs }) => {
+    const data = longTableOf(inputs, String(params.split));
+    assertClose(data.variables.map(({ name }) => Number(name)), (outputs.columns as string[]).map(Number), "columns");
+    // subjects come out in the order of their ids there; here in the order asked for
+    const asked = (inputs.subject_ids as number[]).toSorted((a, b) => a - b).map(String);
+    const places = asked.map((id) => data.subjects.findIndex((subject) => subject.id === id));
+    const starts = [...inputs.random_starts as number[]];
+    const start = { ...random(1), integer: () => starts.shift()! };
+    const batch = denseBatch(data, places, { most: number(params.max_time_cutoff), start, parity: true });
+    const tensors = toDevice(batch);
+    const zeroed = (values: unknown): unknown => Array.isArray(values) ? values.map(zeroed) : values ?? 0;
+    const isThere = (values: unknown): unknown => Array.isArray(values) ? values.map(isThere) : Number(values !== null);
+    assertClose(tensors.x.arraySync(), zeroed(outputs.values), "values");
+    assertClose(tensors.observed.arraySync(), isThere(outputs.values), "observed");
+    assertClose(tensors.condition.arraySync(), outputs.conditions, "conditions");
+    (outputs.dates as string[][]).forEach((row, b) =>
+      row.forEach((text, k) => {
+        if (k >= batch.length[b]) return; // padding is 0001-01-01 there
+        const [, month, day, hour] = text.match(/^\d+-(\d+)-(\d+) (\d+):/)!.map(Number);
+        const at = (b * batch.records + k) * 3;
+        assertClose([...batch.calendar.slice(at, at + 3)], [month, day, hour], `dates[${b}][${k}]`);
+      })
+    );
+  },
+  "clef.metrics": ({ inputs, outputs }) => {
+    const { r2, rmse, mae, mape, similarity } = errorsOf(inputs.true as number[], inputs.pred as number[]);
+    const entropy = conceptEntropy(inputs.concepts as number[][], "subjects");
+    const found: Record<string, number> = {
+      r2,
+      rmse,
+      mae,
+      mape,
+      sim: similarity,
+      entropy,
+      mape_torch: mape,
+      rmse_torch: rmse,
+    };
+    for (const [name, expected] of Object.entries(outputs)) assertClose(found[name], expected, name);
+  },
+  "clef.evaluate": async ({ params, inputs, outputs }) => {
+    const data = longTableOf(inputs, String(params.split));
+    const model = new CLEF(configOf(params), weightsOf(inputs.weights));
+    const task = params.time_skip === true ? "delayed" : "immediate";
+    const found = await evaluate(model, data, {
+      task,
+      warmUp: number(params.temporal_len),
+      batchSize: number(params.batch_sz),
+      parity: true,
+      keep: true,
+    });
+    const pairs = found.pairs.map((
+      { r2, rmse, mae, mape, similarity, count },
+    ) => [r2, rmse, mae, mape, similarity, count]);
+    assertClose(pairs, outputs.per_pair_r2_rmse_mae_mape_sim_count, "per pair");
+    const expected = outputs.metrics as Record<string, number>;
+    const { similarity, ...repository } = found.repository;
+    for (const [name, value] of Object.entries({ ...repository, sim: similarity })) {
+      assertClose(value, expected[name], name);
+    }
+    for (const key of ["predictions", "concepts"] as const) {
+      for (const [id, rows] of Object.entries(outputs[key] as Record<string, number[][]>)) {
+        const own = found.states.filter((state) => state.id === id).toSorted((a, b) => a.target - b.target);
+        assertClose(own.map((state) => key === "predictions" ? state.state : state.concept), rows, `${key}.${id}`);
+      }
+    }
+  },
+  "clef.training_epoch": async ({ params, inputs, outputs }) => {
+    const data = longTableOf(inputs, String(params.split));
+    const model = new CLEF(configOf(params), weightsOf(inputs.weights));
+    const [loss] = await trainAsRepository(model, data, {
+      epochs: 1,
+      seed: 1,
+      batch: number(params.batch_sz),
+      learningRate: number(params.lr),
+      warmUp: number(params.temporal_len),
+      task: params.time_skip === true ? "delayed" : "immediate",
+      dropout: false,
+      shuffle: false,
+      parity: true,
+    });
+    assertClose(loss, outputs.sum_of_losses_over_T, "sum_of_losses_over_T");
+    for (const [name, expected] of Object.entries(outputs.weights_after as Record<string, unknown>)) {
+      assertClose(model.weights.get(name)!.arraySync(), expected, `weights_after.${name}`);
+    }
+  },
+  "clef.edit_chain": async ({ params, inputs, outputs }) => {
+    const data = longTableOf(
+      { ...inputs, action_embs: { None: new Array(number(params.condition_sz)).fill(0) } },
+      "patient",
+    );
+    const model = new CLEF(configOf(params), weightsOf(inputs.weights));
+    const first = number(params.temporal_len) + 1;
+    const width = data.variables.length;
+    const changes = Object.entries(inputs.edit as Record<string, number>).map(([name, set]) => [name, { set }]);
+    const edited: Record<string, unknown> = {};
+    for (const subject of data.subjects) {
+      const everObserved = data.variables.filter((_, v) =>
+        subject.missing.some((gone, at) => !gone && at % width === v)
+      );
+      // left out there: too short, or a table of its own with fewer columns than the model has concepts
+      if (subject.hours.length <= first || everObserved.length < width) continue;
+      const history = firstRecords(subject, first);
+      const days = Array.from({ length: number(params.edit_length) }, (_, day) => (
+        { hours: 24 * (day + 1), concepts: Object.fromEntries(changes) }
+      ));
+      const { states } = await editTrajectory(model, history, data, days, { mode: "chained", parity: true });
+      const rows = Array.from({ length: first }, (_, k) => [...history.values.slice(k * width, (k + 1) * width)]);
+      edited[subject.id] = [[...rows, ...states.map(({ state }) => [...state])]];
+    }
+    const expected = outputs.subjects as Record<string, unknown>;
+    assertClose(Object.keys(edited).map(Number).sort(), Object.keys(expected).map(Number).sort(), "subjects");
+    for (const [id, rows] of Object.entries(expected)) assertClose(edited[id], rows, `subjects.${id}`);
+  },
   "xlstm.mlstm_cell": ({ inputs, outputs }) => {
     const four = (value: unknown) => tf.tensor4d(value as number[][][][]);
     const gate = (value: unknown) => tf.tensor3d(value as number[][][]);
@@ -177,6 +297,22 @@ export const editingFamilies: Readonly<Record<string, Family>> = {
     assertClose(tf.tensor3d(bias, [4, heads, width / heads]).arraySync(), outputs.bias, "bias");
   },
 };
+
+/** The long table of a case: [subject, charttime, itemid, valuenum, action]. */
+function longTableOf(inputs: GoldenCase["inputs"], split: string): Trajectories {
+  const vectors = Object.entries(inputs.action_embs as Record<string, number[]>).map((
+    [token, vector],
+  ): [string, Float32Array] => [token, Float32Array.from(vector)]);
+  const rows = (inputs.rows as [number, string, number, number | null, string][]).map((
+    [subject, time, variable, value, condition],
+  ) => ({ subject, time, variable, value, condition }));
+  return fromLongRows(rows, {
+    units: "unknown",
+    unknownConditions: "keep",
+    conditions: { width: vectors[0][1].length, vectors: new Map(vectors) },
+    actsOn: split === "patient" ? "same record" : "next record",
+  }).data;
+}
 
 /** The model of a case, with its inputs. */
 export function modelOf({ params, inputs }: GoldenCase): {

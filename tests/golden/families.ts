@@ -24,7 +24,7 @@ import { assertKept, type Family, keptTokens, number, run, stagesOf, tensor3, vi
 import { editingFamilies } from "./editing_families.ts";
 import { tokenizationFamilies } from "./tokenization_families.ts";
 
-export { type Family, keptTokens } from "./model_cases.ts";
+export { type Family, keptTokens, runCase } from "./model_cases.ts";
 
 /** The families that are implemented; the rest is reported as unknown. */
 export const families: Readonly<Record<string, Family>> = {

@@ -10,7 +10,17 @@ import { ViT, type ViTConfig, type ViTOutput } from "../../lib/nn/vit.ts";
 import { assertClose, type GoldenCase } from "./cases.ts";
 
 /** Runs one case; throws with the first difference. `all` holds the other cases, for shared weights. */
-export type Family = (entry: GoldenCase, all: readonly GoldenCase[]) => void;
+export type Family = (entry: GoldenCase, all: readonly GoldenCase[]) => void | Promise<void>;
+
+/** Runs one case and frees its tensors. */
+export async function runCase(family: Family, entry: GoldenCase, all: readonly GoldenCase[]): Promise<void> {
+  tf.engine().startScope(); // what tidy does, which waits for nobody
+  try {
+    await family(entry, all);
+  } finally {
+    tf.engine().endScope();
+  }
+}
 
 /** Runs the ViT of a case, with the weights of `shared.vit_weights` of the same file (or else of any). */
 export function run(
