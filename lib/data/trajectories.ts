@@ -371,7 +371,15 @@ export function selectSubjects(data: Trajectories, places: readonly number[]): T
   return { ...data, subjects: places.map((place) => data.subjects[place]) };
 }
 
-/** Month 1-12, day 1-31 and hour 0-23 of a time in hours since 1970-01-01 00:00. */
+/**
+ * Month 1-12, day 1-31 and hour 0-23 of a time in hours since 1970-01-01 00:00.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * assert.deepEqual(calendarOf(31 * 24 + 5.9), [2, 1, 5]);
+ * ```
+ */
 export function calendarOf(hours: number): [month: number, day: number, hour: number] {
   const date = new Date(Math.floor(hours) * 3_600_000);
   return [date.getUTCMonth() + 1, date.getUTCDate(), date.getUTCHours()];

@@ -177,6 +177,17 @@ export interface RepositoryTrainingOptions {
  * The authors' training loop: one step of Adam per batch and target, targets in order.
  *
  * @returns The loss of each epoch: over its batches, the sum of losses over the number of records, as they log it.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { synthLab } from "tessera/data/mod.ts";
+ * import { CLEF, presets } from "tessera/editing/mod.ts";
+ * const encoder = { kind: "transformer", heads: 4, layers: 1 } as const;
+ * const model = CLEF.create(presets.repo({ variables: 16, conditionWidth: 32, records: 20, encoder }), 1);
+ * const losses = await trainAsRepository(model, synthLab({ subjects: 2, seed: 1 }), { epochs: 1, seed: 1, window: 11 });
+ * assert.equal(losses.length, 1);
+ * ```
  */
 export async function trainAsRepository(
   model: CLEF,
