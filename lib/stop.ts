@@ -55,6 +55,20 @@ if (stopFile) {
   Deno.writeTextFileSync(stopFile, "0");
 }
 
+/**
+ * Forgets a press that has stopped nothing. The kernel calls this when a cell begins: a press is meant for the cell in which
+ * it was made.
+ *
+ * @example
+ * ```ts
+ * forgetPress();
+ * await tick(); // throws only for a press from now on
+ * ```
+ */
+export function forgetPress(): void {
+  unheard = undefined;
+}
+
 let ctrlCIsOurs = false;
 let signalIsHeld = false;
 

@@ -6,7 +6,7 @@
  */
 import { randomUUID } from "node:crypto";
 import { fileURLToPath } from "node:url";
-import { type ConnectionFile, executeContent, LOAD_STOP, type Message, packRequest, unpack } from "./message.ts";
+import { executeContent, freeConnection, type Message, packRequest, unpack } from "./message.ts";
 import { type Connection, openWhenListening } from "./zmtp.ts";
 
 /** What came of one cell. */
@@ -28,7 +28,6 @@ export interface KernelOptions {
 }
 
 const START_LIMIT_MS = 30_000;
-const FENCE_LIMIT_MS = 3_000;
 const STOP_LIMIT_MS = 5_000;
 /** What every kernel writes first. */
 const UNSTABLE_WARNING = /^Warning "deno jupyter" is unstable.*\n/;
@@ -45,6 +44,7 @@ export class Kernel {
   #control: Connection;
   #published: Connection;
   #onPublished: (message: Message) => void = () => {};
+  #late: Message[] = [];
   #died: Promise<never>;
   #log: { text: string };
 
@@ -106,7 +106,6 @@ export class Kernel {
       sockets.catch(() => {});
       const kernel = new Kernel(parent, connection.key, await Promise.race([sockets, died]), died, log);
       await kernel.#listen();
-      await kernel.#request(kernel.#shell, "execute_request", executeContent(LOAD_STOP, true)); // before the first cell
       return kernel;
     } catch (error) {
       for (const socket of open) socket.close();
@@ -135,8 +134,12 @@ export class Kernel {
     }
   }
 
-  async #request(socket: Connection, type: string, content: Record<string, unknown>): Promise<Message> {
+  #request(socket: Connection, type: string, content: Record<string, unknown>): Promise<Message> {
     const { id, frames } = packRequest(this.#key, this.#session, type, content);
+    return this.#replyTo(socket, id, frames);
+  }
+
+  async #replyTo(socket: Connection, id: string, frames: Uint8Array[]): Promise<Message> {
     await socket.send(frames);
     const reply = async () => {
       while (true) {
@@ -158,36 +161,40 @@ export class Kernel {
   }
 
   /**
-   * Runs one cell.
-   *
-   * The kernel does not wait for its own output: prints may arrive after the reply. So a second, silent request prints
-   * a mark by the same way, and when the mark arrives everything before it has.
+   * Runs one cell. The kernel's parent process says "idle" only after the cell's outputs: then all of them are here. An error
+   * output says in its metadata where it is: `{ tessera: { cell, line, column } }`.
    *
    * @param code The cell's source.
    * @throws When the kernel dies meanwhile.
    */
   async execute(code: string): Promise<CellResult> {
-    const mark = `tessera-mark-${randomUUID()}`;
+    const { id, frames } = packRequest(this.#key, this.#session, "execute_request", executeContent(code, false));
     const messages: Message[] = [];
-    let passed: () => void;
-    const markPassed = new Promise<void>((resolve) => passed = resolve);
+    let idle: () => void;
+    const isIdle = new Promise<void>((resolve) => idle = resolve);
     this.#onPublished = (message) => {
       const { msg_type } = message.header;
-      if (msg_type === "stream" && String(message.content.text).includes(mark)) {
-        const text = String(message.content.text).replace(`${mark}\n`, "");
-        if (text) messages.push({ ...message, content: { ...message.content, text } });
-        passed();
-      } else if (msg_type !== "status" && msg_type !== "execute_input") messages.push(message);
+      if (message.parent_header.msg_id !== id) this.#late.push(message);
+      else if (msg_type === "status") message.content.execution_state === "idle" && idle();
+      else if (msg_type !== "execute_input") messages.push(message);
     };
 
     const start = performance.now();
-    const reply = await this.#request(this.#shell, "execute_request", executeContent(code, false));
+    const reply = await this.#replyTo(this.#shell, id, frames);
     const seconds = (performance.now() - start) / 1000;
-
-    await this.#request(this.#shell, "execute_request", executeContent(`console.log(${JSON.stringify(mark)})`, true));
-    await Promise.race([markPassed, pause(FENCE_LIMIT_MS), this.#died]);
-    this.#onPublished = () => {};
+    if (reply.content.ename === "KernelDied") await this.#died;
+    await Promise.race([isIdle, this.#died]);
+    this.#onPublished = (message) => this.#late.push(message);
     return { messages, status: reply.content.status as CellResult["status"], seconds };
+  }
+
+  /**
+   * What cells published after they had ended, by a timer or a promise that nobody awaits, in order; each is given once. An
+   * error among them has failed its cell, whose number its metadata have.
+   */
+  takeLate(): Message[] {
+    const shown = new Set(["stream", "display_data", "update_display_data", "execute_result", "error"]);
+    return this.#late.splice(0).filter(({ header }) => shown.has(header.msg_type));
   }
 
   /** Presses Stop, the way JupyterLab does: SIGINT to the kernel's parent process. */
@@ -215,24 +222,6 @@ export class Kernel {
     if (!ended) this.#parent.kill("SIGKILL");
     await this.#parent.status;
   }
-}
-
-/** Five ports that are free at this moment, and a fresh key. */
-function freeConnection(): ConnectionFile {
-  const listeners = Array.from({ length: 5 }, () => Deno.listen({ hostname: "127.0.0.1", port: 0 }));
-  const ports = listeners.map((listener) => (listener.addr as Deno.NetAddr).port);
-  for (const listener of listeners) listener.close();
-  return {
-    transport: "tcp",
-    ip: "127.0.0.1",
-    signature_scheme: "hmac-sha256",
-    key: randomUUID(),
-    shell_port: ports[0],
-    iopub_port: ports[1],
-    stdin_port: ports[2],
-    control_port: ports[3],
-    hb_port: ports[4],
-  };
 }
 
 /** Reads a stream to its end and keeps the last 2,000 characters. */

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { createHmac, randomUUID } from "node:crypto";
+import { createHmac, randomUUID, timingSafeEqual } from "node:crypto";
 
 /** What a kernel writes on its sockets. Every content is JSON; who reads it checks what it uses. */
 export interface Message {
@@ -48,6 +48,92 @@ export function readConnectionFile(path: string): ConnectionFile {
   return connection;
 }
 
+/** Five ports that are free at this moment, and a fresh key. */
+export function freeConnection(): ConnectionFile {
+  const listeners = Array.from({ length: 5 }, () => Deno.listen({ hostname: "127.0.0.1", port: 0 }));
+  const ports = listeners.map((listener) => (listener.addr as Deno.NetAddr).port);
+  for (const listener of listeners) listener.close();
+  return {
+    transport: "tcp",
+    ip: "127.0.0.1",
+    signature_scheme: "hmac-sha256",
+    key: randomUUID(),
+    shell_port: ports[0],
+    iopub_port: ports[1],
+    stdin_port: ports[2],
+    control_port: ports[3],
+    hb_port: ports[4],
+  };
+}
+
+/** A message as it travels: its four JSON parts and its buffers as bytes, and before them where a ROUTER sends it. */
+export interface Parts {
+  identities: Uint8Array[];
+  header: Uint8Array;
+  parent: Uint8Array;
+  metadata: Uint8Array;
+  content: Uint8Array;
+  buffers: Uint8Array[];
+}
+
+/**
+ * Takes a message apart, without reading its JSON.
+ *
+ * @param key What it must be signed with; undefined where the sender is known.
+ * @throws When it is no Jupyter message, or its signature is wrong.
+ */
+export function takeApart(frames: Uint8Array[], key?: string): Parts {
+  const start = frames.findIndex((frame) => frame.length === DELIMITER.length && decoder.decode(frame) === DELIMITER);
+  if (start < 0 || frames.length < start + 6) throw new Error("this is not a Jupyter message");
+  const [signature, header, parent, metadata, content, ...buffers] = frames.slice(start + 1);
+  if (key !== undefined) {
+    const right = encoder.encode(signatureOf(key, [header, parent, metadata, content]));
+    if (signature.length !== right.length || !timingSafeEqual(signature, right)) {
+      throw new Error("the message is not signed with this kernel's key");
+    }
+  }
+  return { identities: frames.slice(0, start), header, parent, metadata, content, buffers };
+}
+
+/** Puts a message together and signs it. */
+export function putTogether(key: string, parts: Omit<Parts, "identities" | "buffers"> & Partial<Parts>): Uint8Array[] {
+  const { identities = [], header, parent, metadata, content, buffers = [] } = parts;
+  const signature = encoder.encode(signatureOf(key, [header, parent, metadata, content]));
+  return [...identities, encoder.encode(DELIMITER), signature, header, parent, metadata, content, ...buffers];
+}
+
+function signatureOf(key: string, parts: Uint8Array[]): string {
+  const signature = createHmac("sha256", key);
+  for (const part of parts) signature.update(part);
+  return signature.digest("hex");
+}
+
+/** A value as the bytes of its JSON. */
+export function toJson(value: unknown): Uint8Array {
+  return encoder.encode(JSON.stringify(value));
+}
+
+/** A JSON object of a message; throws when it is something else. */
+export function fromJson(bytes: Uint8Array): Record<string, unknown> {
+  const value: unknown = JSON.parse(decoder.decode(bytes));
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw new Error("a part is not a JSON object");
+  }
+  return value as Record<string, unknown>;
+}
+
+/** A fresh header. */
+export function newHeader(session: string, type: string, username = "tessera"): Record<string, string> {
+  return {
+    msg_id: randomUUID(),
+    session,
+    username,
+    date: new Date().toISOString(),
+    msg_type: type,
+    version: "5.3",
+  };
+}
+
 /** Makes a request: its id and its signed frames. */
 export function packRequest(
   key: string,
@@ -55,19 +141,12 @@ export function packRequest(
   type: string,
   content: Record<string, unknown>,
 ): { id: string; frames: Uint8Array[] } {
-  const id = randomUUID();
-  const header = {
-    msg_id: id,
-    session,
-    username: "tessera",
-    date: new Date().toISOString(),
-    msg_type: type,
-    version: "5.3",
+  const header = newHeader(session, type);
+  const empty = toJson({});
+  return {
+    id: header.msg_id,
+    frames: putTogether(key, { header: toJson(header), parent: empty, metadata: empty, content: toJson(content) }),
   };
-  const parts = [header, {}, {}, content].map((part) => encoder.encode(JSON.stringify(part)));
-  const signature = createHmac("sha256", key);
-  for (const part of parts) signature.update(part);
-  return { id, frames: [encoder.encode(DELIMITER), encoder.encode(signature.digest("hex")), ...parts] };
 }
 
 /** The content of a request to run code; a silent one leaves no trace in the history and the execution count. */
@@ -75,15 +154,13 @@ export function executeContent(code: string, silent: boolean): Record<string, un
   return { code, silent, store_history: !silent, user_expressions: {}, allow_stdin: false, stop_on_error: !silent };
 }
 
-/** Code that loads `lib/stop.ts` into a kernel; with it, Stop ends what waits. Loading it twice does nothing. */
-export const LOAD_STOP = `await import(${JSON.stringify(new URL("../stop.ts", import.meta.url).href)}); undefined`;
-
-/** Takes a message apart. The signature is not checked: the sender is the kernel that we started ourselves. */
+/** Takes a message apart and reads it. The signature is not checked: the sender is the kernel that we started ourselves. */
 export function unpack(frames: Uint8Array[]): Message {
-  const start = frames.findIndex((frame) => frame.length === DELIMITER.length && decoder.decode(frame) === DELIMITER);
-  if (start < 0 || frames.length < start + 6) {
-    throw new Error("the kernel sent something that is not a Jupyter message");
-  }
-  const part = (offset: number) => JSON.parse(decoder.decode(frames[start + offset]));
-  return { header: part(2), parent_header: part(3), metadata: part(4), content: part(5) };
+  const { header, parent, metadata, content } = takeApart(frames);
+  return {
+    header: fromJson(header) as Message["header"],
+    parent_header: fromJson(parent),
+    metadata: fromJson(metadata),
+    content: fromJson(content),
+  };
 }

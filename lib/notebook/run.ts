@@ -104,6 +104,8 @@ async function runCells(kernel: Kernel, notebook: Notebook, limitSeconds: number
     cell.outputs = collector.collect(result.messages, count).map(withoutMachinePaths);
     const problem = problemOf(cell.outputs, result, sourceOf(cell));
     if (problem && !cell.metadata.tags?.includes("raises-exception")) return `cell ${index + 1}${problem}`;
+    const late = collector.collect(kernel.takeLate(), count).find(({ output_type }) => output_type === "error");
+    if (late?.output_type === "error") return `after cell ${index + 1}, in code that nobody awaits: ${late.evalue}`;
   }
 }
 

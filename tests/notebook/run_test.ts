@@ -73,6 +73,13 @@ Deno.test("a syntax error or an unknown package has its words", async () => {
   });
 });
 
+Deno.test("an error in a timer of an earlier cell fails the notebook too", async () => {
+  const cells = ["setTimeout(() => { throw new Error('late') }, 20); 1", "await new Promise((done) => setTimeout(done, 200))"];
+  await withNotebook(cells, async (path) => {
+    assert.equal((await runNotebook(path)).problem, "after cell 2, in code that nobody awaits: late");
+  });
+});
+
 Deno.test("a cell tagged raises-exception may fail, one tagged skip-execution is not run", async () => {
   const cells = [{ source: "throw new Error('on purpose')", tags: ["raises-exception"] }, {
     source: "Deno.exit(3)",

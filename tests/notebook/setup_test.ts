@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { cpSync } from "node:fs";
 import { reasonFor } from "../../lib/notebook/command.ts";
 import { judgeDeno, shadowedDeno } from "../../lib/notebook/deno_check.ts";
 import { kernelspec } from "../../lib/notebook/kernelspec.ts";
@@ -18,10 +19,7 @@ interface Copy {
 async function withCopy(packages: boolean, use: (copy: Copy) => Promise<void>): Promise<void> {
   const parent = Deno.realPathSync(Deno.makeTempDirSync({ prefix: "tessera-copy-" }));
   const folder = `${parent}/project`;
-  Deno.mkdirSync(`${folder}/lib/notebook`, { recursive: true });
-  for (const { name } of Deno.readDirSync(`${root}/lib/notebook`)) {
-    Deno.copyFileSync(`${root}/lib/notebook/${name}`, `${folder}/lib/notebook/${name}`);
-  }
+  cpSync(`${root}/lib/notebook`, `${folder}/lib/notebook`, { recursive: true });
   Deno.copyFileSync(`${root}/lib/stop.ts`, `${folder}/lib/stop.ts`);
   if (packages) {
     for (const name of ["deno.json", "deno.lock"]) Deno.copyFileSync(`${root}/${name}`, `${folder}/${name}`);
