@@ -74,7 +74,10 @@ Deno.test("a syntax error or an unknown package has its words", async () => {
 });
 
 Deno.test("an error in a timer of an earlier cell fails the notebook too", async () => {
-  const cells = ["setTimeout(() => { throw new Error('late') }, 20); 1", "await new Promise((done) => setTimeout(done, 200))"];
+  const cells = [
+    "setTimeout(() => { throw new Error('late') }, 20); 1",
+    "await new Promise((done) => setTimeout(done, 200))",
+  ];
   await withNotebook(cells, async (path) => {
     assert.equal((await runNotebook(path)).problem, "after cell 2, in code that nobody awaits: late");
   });

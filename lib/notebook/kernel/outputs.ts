@@ -12,8 +12,9 @@ import type { FrontEnd } from "./front_end.ts";
 /** Prints are joined for this long, in milliseconds, or until they are this long, in characters. */
 const JOIN_MS = 30;
 const JOIN_CHARACTERS = 256 * 1024;
-/** What one display may hold, in bytes, and what one cell may print, in characters. */
-export const LARGEST_DISPLAY = 1_000_000;
+/** What one display may hold, in bytes. */
+const LARGEST_DISPLAY = 1_000_000;
+/** What one cell may print, in characters. */
 export const MOST_PRINTED = 10_000_000;
 const PREVIEW = 2_000;
 

@@ -26,7 +26,9 @@ interface Internals {
   jupyter: { broadcastResult(executionCount: number, value: unknown): Promise<void> };
 }
 
+/** The kernel's own `Deno.jupyter`. */
 export const jupyter = Deno.jupyter as unknown as Jupyter;
+/** Deno's inside. */
 export const internals = (Deno as unknown as Record<symbol, Internals>)[
   (Deno as unknown as { internal: symbol }).internal
 ];
