@@ -74,12 +74,16 @@ export function repairWasm(): void {
   replaceKernel("UnsortedSegmentSum", "wasm", segmentSumInLoops);
 }
 
+/** Kernels with a list of outputs, whose gradients tfjs cannot compute where the list has one element. */
+const LIST_KERNELS = ["Unpack", "SplitV"];
+
 /** Kernels whose gradients tfjs computes as if no input had been broadcast. */
 const BROADCAST_KERNELS = ["BatchMatMul", "Maximum", "Minimum", "SquaredDifference"];
 
 /**
- * Lets gradients flow through the kernels above where an input was broadcast: tfjs stops with an error that the shapes
- * differ, because it does not sum over the copies. For every backend.
+ * Lets gradients flow through the kernels above: where an input was broadcast, tfjs stops with an error that the shapes
+ * differ, because it does not sum over the copies; where a list of outputs has one element, because it takes that for the
+ * list. For every backend.
  *
  * @example
  * ```ts
@@ -98,6 +102,13 @@ export function repairGradients(): void {
         const { a, b } = original.gradFunc(dy, saved, attributes);
         return { a: () => sumTo(saved[0].shape, a()), b: () => sumTo(saved[1].shape, b()) };
       },
+    });
+  }
+  for (const kernelName of LIST_KERNELS) {
+    const original = tf.getGradient(kernelName);
+    tf.registerGradient({
+      ...original,
+      gradFunc: (dy, saved, attributes) => original.gradFunc(Array.isArray(dy) ? dy : [dy], saved, attributes),
     });
   }
 }

@@ -206,6 +206,8 @@ export const rows: KernelRow[] = [
   { name: "concat, one of them empty", inputs: [normal(2, 3)], run: (a) => tf.concat([a, tf.zeros([2, 0])], 1) },
   { name: "stack", inputs: [normal(2, 3), normal(2, 3)], run: (a, b) => tf.stack([a, b], 1) },
   { name: "unstack", inputs: [normal(2, 3)], run: (x) => tf.unstack(x, 1) },
+  { name: "unstack, one", inputs: [normal(2, 1)], run: (x) => tf.unstack(x, 1) },
+  { name: "split, one", inputs: [normal(2, 6)], run: (x) => tf.split(x, [6], 1) },
   { name: "split", inputs: [normal(2, 6)], run: (x) => tf.split(x, [1, 2, 3], 1) },
   { name: "pad", inputs: [normal(2, 3)], run: (x) => tf.pad(as2D(x), [[1, 0], [0, 2]], 0.5) },
   {
