@@ -3,8 +3,10 @@
  *
  * @module
  */
+export { cancerSim, type TumourFuture } from "./cancer_sim.ts";
 export { type Ccs, ccs, type CcsRow } from "./ccs.ts";
 export { type DiseaseOntology, diseaseOntology } from "./disease_ontology.ts";
+export { eicuDemo, type EicuLabs, type EicuLabsOptions } from "./eicu_demo.ts";
 export { dataFolder, readBytes, sha256, writeAtomically } from "./files.ts";
 export { type Gem, type Gems, gems } from "./gems.ts";
 export { type Hetionet, hetionet, type HetionetEdge, type HetionetNode } from "./hetionet.ts";
@@ -31,8 +33,11 @@ export {
   plantedFactors,
   type PlantedOptions,
 } from "./simulated/planted_codes.ts";
+export { paul15 } from "./paul15.ts";
 export { pneumoniaMnist } from "./pneumonia_mnist.ts";
 export { parseSafetensors, readSafetensors, type Safetensors, writeSafetensors } from "./safetensors.ts";
+export { simglucose } from "./simglucose.ts";
+export { type GlucoseInput, type GlucosePatient, simulateGlucose } from "./simulated/glucose.ts";
 export { type Change, type LabWorld, simulateSubject } from "./simulated/lab_world.ts";
 export { type SimulatedTrajectories, synthLab, synthLabWorld } from "./simulated/synth_lab.ts";
 export { readTable, type Table, type TableOptions, writeTable } from "./table.ts";
