@@ -13,7 +13,7 @@
 import { adjustedRandIndex, jaccard } from "../stats.ts";
 import { plainText } from "./alternative_text.ts";
 import { type Figure, figure, type Trace } from "./figure.ts";
-import { imageAt, panelLayout } from "./panels.ts";
+import { imageAt, panelLayout, type Place } from "./panels.ts";
 import type { Picture } from "./png.ts";
 import { figureSlider } from "./slider.ts";
 import {
@@ -127,6 +127,8 @@ export function tokenMicroscope(methods: readonly MicroscopeMethod[], options: M
     const { map } = states[method][at];
     return `${methods[method].name}<br>${countsText(map)}`;
   };
+  const inWords = (method: number, at: number) =>
+    `${plainText(methods[method].name)}: ${spoken(countsText(states[method][at].map))}`;
   const agreements = methods.length < 2
     ? undefined
     : positions.map((at) =>
@@ -146,11 +148,11 @@ export function tokenMicroscope(methods: readonly MicroscopeMethod[], options: M
     for (const [at, { map, score }] of layers.entries()) {
       const visible = at === active;
       data.push({
-        ...hoverTrace(map, places[k], spoken(caption(k, at)), score && withoutClass(score, patches)),
+        ...hoverTrace(map, places[k], inWords(k, at), score && withoutClass(score, patches)),
         visible,
       });
       tracesAt.push(at);
-      const numbers = numbersTrace(map, places[k]);
+      const numbers = numbersTrace(map, places[k], image);
       if (numbers) {
         data.push({ ...numbers, visible });
         tracesAt.push(at);
@@ -191,7 +193,7 @@ export function tokenMicroscope(methods: readonly MicroscopeMethod[], options: M
   }));
   const margin = layout.margin as { t: number };
   const room = agreements && !title ? 20 : agreements ? 14 : 0; // for the line of agreement above the pictures
-  const said = methods.map((_, k) => `${spoken(caption(k, active))}.`).join(" ");
+  const said = methods.map((_, k) => `${inWords(k, active)}.`).join(" ");
   const alt = options.alt ??
     `Image of ${grid[0]} x ${
         grid[1]
@@ -208,23 +210,17 @@ export function tokenMicroscope(methods: readonly MicroscopeMethod[], options: M
 }
 
 /** Numbers on the patches of groups that are not in one piece: by colour alone they could not be told apart in grey. */
-function numbersTrace(
-  map: PatchMap,
-  { left, top, width, height }: { left: number; top: number; width: number; height: number },
-): Trace | undefined {
+function numbersTrace(map: PatchMap, { left, top, width, height }: Place, image: Picture): Trace | undefined {
   const { rows, columns, patches } = map;
   const scattered = scatteredGroups(map);
-  const side = Math.min(width / columns, height / rows);
-  if (!scattered.length || side < 14) return undefined;
+  const [across, down] = [width / columns, height / rows];
+  if (!scattered.length || Math.min(across, down) < 14) return undefined;
   const marks = patches.flatMap(({ slot }, i) => {
     const group = scattered.indexOf(slot);
     if (group < 0) return [];
     const [row, column] = [Math.floor(i / columns), i % columns];
-    return [{
-      x: left + (column + 0.5) * width / columns,
-      y: top + (row + 0.5) * height / rows,
-      text: String(group + 1),
-    }];
+    const colour = brightness(image, { rows, columns, row, column }) > 128 ? "#000000" : "#ffffff";
+    return [{ x: left + (column + 0.5) * across, y: top + (row + 0.5) * down, text: String(group + 1), colour }];
   });
   return {
     type: "scatter",
@@ -233,12 +229,28 @@ function numbersTrace(
     y: marks.map(({ y }) => y),
     text: marks.map(({ text }) => text),
     textfont: {
-      size: Math.max(8, Math.min(12, Math.round(side / 3))),
-      color: "#ffffff",
-      shadow: "0 0 2px #000, 0 0 3px #000",
+      size: Math.max(8, Math.min(13, Math.round(Math.min(across, down) / 3))),
+      weight: 700, // the tint of the groups lies over it
+      color: marks.map(({ colour }) => colour),
     },
     hoverinfo: "skip",
   };
+}
+
+/** Mean brightness of the middle of a patch, where its number stands; 0 (black) to 255. */
+function brightness(
+  { width, height, channels, data }: Picture,
+  { rows, columns, row, column }: { rows: number; columns: number; row: number; column: number },
+): number {
+  const colours = Math.min(channels, 3); // a fourth channel is opacity
+  const [across, down] = [width / columns, height / rows];
+  let sum = 0, count = 0;
+  for (let y = Math.floor((row + 0.3) * down); y < (row + 0.7) * down; y++) {
+    for (let x = Math.floor((column + 0.3) * across); x < (column + 0.7) * across; x++) {
+      for (let c = 0; c < colours; c++, count++) sum += data[(y * width + x) * channels + c];
+    }
+  }
+  return sum / count;
 }
 
 /** Slots of the groups whose patches do not hang together by their edges, in the order of their first patch. */
