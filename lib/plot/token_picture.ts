@@ -179,6 +179,7 @@ export interface PatchMap {
   patches: Patch[];
 }
 
+/** One patch: which token it is now, and with whom. */
 export interface Patch {
   token: number;
   slot: number;
@@ -190,6 +191,7 @@ export interface Patch {
   members: readonly number[];
 }
 
+/** The slots of a picture as patches, refused where they do not fit its grid. */
 export function readMap({ grid, slot }: TokenPicture): PatchMap {
   checkGrid(grid);
   const [rows, columns] = grid;
