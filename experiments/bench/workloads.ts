@@ -109,7 +109,7 @@ function tomeCall(batch: number, tokens: number, channels: number, r: number): W
   return {
     title: `one ToMe call on ${batch} x ${tokens} x ${channels}, r = ${r}`,
     job: { kind: "tome", batch, tokens, channels, r },
-    ours: "eager",
+    ours: "xla",
     goal: 1,
     flops: 2 * batch * Math.ceil(tokens / 2) * Math.floor(tokens / 2) * channels,
     golden: "tome.bipartite_soft_matching",

@@ -10,7 +10,7 @@
  */
 import { type BlockView, need, type Place, type Reducer } from "../nn/reducer.ts";
 import { type Budget, budgetOf, countBefore, identityMap, mergeInto, type SlotMap, unmerge } from "../nn/token_map.ts";
-import { gatherTokens, rankDescending, refuseNaN, tf, tidy } from "../tensor/mod.ts";
+import { gatherTokens, placeOfHighest, rankDescending, refuseNaN, stableTopK, tf, tidy } from "../tensor/mod.ts";
 import { type LayerBudget, patchesLeft, truncate, truncateAsReference } from "./budget.ts";
 import { trainingFree } from "./method.ts";
 import { unitLength } from "./similarity.ts";
@@ -72,11 +72,14 @@ export function bipartiteSoftMatching(metric: tf.Tensor3D, options: MatchingOpti
     const similarity = tf.matMul<tf.Tensor3D>(a, b, false, true); // [batch, A, B]
     const allowed = forbid(similarity, protectedTokens, firstOfA);
     const best = allowed.max<tf.Tensor2D>(2); // [batch, A]
-    const partner = allowed.argMax<tf.Tensor2D>(2).mul<tf.Tensor2D>(tf.scalar(2, "int32"))
+    const partner = placeOfHighest(allowed).mul<tf.Tensor2D>(tf.scalar(2, "int32"))
       .add<tf.Tensor2D>(tf.scalar(1 - firstOfA, "int32")); // [batch, A], as an index into the tokens
-    const rank = rankDescending(best); // equal similarities: the lower index first
+    if (!parity) {
+      const leaves = marked(stableTopK(best, budget.achieved), best.shape[1]); // equal similarities: the lower index first
+      return mergeInto(interleave(leaves, tokens, firstOfA), interleave(partner, tokens, firstOfA), budget);
+    }
+    const rank = rankDescending(best);
     const leaves = rank.less<tf.Tensor2D>(tf.scalar(budget.achieved, "int32"));
-    if (!parity) return mergeInto(interleave(leaves, tokens, firstOfA), interleave(partner, tokens, firstOfA), budget);
     return inAuthorsOrder(leaves, rank, partner, tokens, { classToken, distillToken, budget });
   });
 }
@@ -146,7 +149,7 @@ export function kthBipartiteSoftMatching(
     const unit = unitLength(refuseNaN(metric, "ToMe's metric"));
     const staying = Int32Array.from({ length: outputs }, (_, group) => group * k + k - 1);
     const anchors = tf.gather(unit, tf.tensor1d(staying, "int32"), 1);
-    const nearest = tf.matMul(unit, anchors, false, true).argMax<tf.Tensor2D>(2); // [batch, tokens], as an output slot
+    const nearest = placeOfHighest(tf.matMul(unit, anchors, false, true)) as tf.Tensor2D; // [batch, tokens], as an output slot
     // per token: its own slot where it stays, -1 where its slot is that of the nearest, -2 where it is dropped
     const fixed = Int32Array.from({ length: tokens }, (_, token) => {
       if (token >= outputs * k) return parity ? -2 : -1;
@@ -216,6 +219,12 @@ function matchingBudget(r: number, tokens: number, protectedTokens: number): Bud
     r,
     `at most half of the ${unprotected} unprotected tokens can merge at once`,
   );
+}
+
+/** [batch, places] bool: true at the indices [batch, k]. */
+function marked(index: tf.Tensor2D, places: number): tf.Tensor2D {
+  const all = tf.range(0, places, 1, "int32").reshape<tf.Tensor3D>([1, 1, places]);
+  return tf.any<tf.Tensor2D>(tf.equal(index.expandDims(2), all), 1);
 }
 
 /** Tokens first, first + 2, first + 4, ... of [batch, tokens, channels]. */

@@ -21,6 +21,7 @@ export { foldIn, randomKey, randomUniform } from "./keyed_random.ts";
 export {
   argsort,
   gatherTokens,
+  placeOfHighest,
   rankDescending,
   refuseNaN,
   scatterAdd,

@@ -113,6 +113,30 @@ export function rankDescending(scores: tf.Tensor2D): tf.Tensor2D {
 }
 
 /**
+ * The place of the highest score of each row; equal scores: the lowest place. As `argMax(-1)`, which XLA computes one
+ * number after the other: in a trace it is the lowest place that has the maximum, twice as fast.
+ *
+ * @param scores float32, [..., tokens]; NaN is not allowed.
+ * @returns int32, [...]. No gradient flows through it.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { tf } from "tessera/tensor/mod.ts";
+ * assert.deepEqual(placeOfHighest(tf.tensor2d([[1, 3, 3, 2]])).arraySync(), [1]);
+ * ```
+ */
+export function placeOfHighest(scores: tf.Tensor): tf.Tensor {
+  const tokens = scores.shape.at(-1)!;
+  return tf.tidy(() => {
+    const cut = stopGradient(scores);
+    if (!isTracing() || tokens >= 2 ** 24) return cut.argMax(-1); // up to there a float32 holds every place
+    const isHighest = tf.greaterEqual(cut, cut.max(-1, true));
+    return tf.where<tf.Tensor>(isHighest, tf.range(0, tokens), tf.scalar(tokens - 1)).min(-1).cast("int32");
+  });
+}
+
+/**
  * Picks tokens: row `b` of the result holds `x[b, index[b, 0]]`, `x[b, index[b, 1]]`, ...
  *
  * The gradient flows to `x`; a token that is picked twice gets the sum. (tfjs' own gradient of a batched gather runs a
