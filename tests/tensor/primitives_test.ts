@@ -3,8 +3,10 @@ import { random } from "tessera/random.ts";
 import {
   argsort,
   backend,
+  compile,
   foldIn,
   gatherTokens,
+  placeOfHighest,
   randomKey,
   randomUniform,
   rankDescending,
@@ -53,6 +55,16 @@ testTidy("stableTopK() takes infinite scores, and refuses a k that is out of ran
   assert.throws(() => stableTopK(scores, 5), /^RangeError: k must be a whole number from 0 to 4, .* but it is 5/);
   assert.throws(() => stableTopK(scores, -1), RangeError);
   assert.throws(() => stableTopK(scores, 1.5), RangeError);
+});
+
+testTidy("placeOfHighest() takes the first of equal ones, and a place also where all are infinitely low", () => {
+  const { scores, order } = tiedScores(3, 57);
+  assert.deepEqual(placeOfHighest(tf.tensor2d(scores)).arraySync(), order.map(([first]) => first));
+  const low = tf.tensor3d([[[-Infinity, -Infinity], [-Infinity, 1]]]);
+  for (const run of [placeOfHighest, compile(placeOfHighest, { xla: true })]) {
+    assert.deepEqual(run(low).arraySync(), [[0, 1]]);
+    assert.equal(run(low).dtype, "int32");
+  }
 });
 
 testTidy("rankDescending() numbers the scores from the highest, equal ones in their order", () => {
@@ -188,6 +200,11 @@ const asInt = (x: tf.Tensor) => x.floor().cast<tf.Tensor2D>("int32");
 const primitives: Record<string, { fn(...inputs: tf.Tensor[]): tf.Tensor[]; inputs(): tf.Tensor[]; smooth?: boolean }> =
   {
     stableTopK: { fn: (x) => [stableTopK(x, 4)], inputs: () => [tf.tensor2d(tiedScores(3, 9).scores)], smooth: false },
+    placeOfHighest: {
+      fn: (x) => [placeOfHighest(x)],
+      inputs: () => [tf.tensor2d(tiedScores(4, 33).scores)],
+      smooth: false,
+    },
     rankDescending: {
       fn: (x) => [rankDescending(x as tf.Tensor2D)],
       inputs: () => [tf.tensor2d(tiedScores(3, 9).scores)],
@@ -228,7 +245,7 @@ for (const [name, { fn, inputs, smooth = true }] of Object.entries(primitives)) 
     `${name} is the same eagerly and compiled${smooth ? ", with gradients that agree with differences" : ""}`,
     () => {
       const values = inputs();
-      const gradients = name !== "stableTopK" && name !== "rankDescending" && name !== "argsort";
+      const gradients = !["stableTopK", "placeOfHighest", "rankDescending", "argsort"].includes(name);
       // an index has no gradient: add it, so that it has one of zeros
       const whole = (...x: tf.Tensor[]) => [...fn(...x), x.reduce((sum, input) => sum.add(input.sum()), tf.scalar(0))];
       assertAgreement(name, gradients ? withGradients(whole) : fn, values);
