@@ -14,9 +14,6 @@ import { mapTree, tf } from "../tensor/mod.ts";
 /** The numbers that a parameter of a shape starts from. */
 export type Initialiser = (shape: readonly number[], random: Random) => Float32Array;
 
-/** Another initialiser for some parameters, by name and shape; `undefined` leaves the description's. */
-export type InitialiseRule = (name: string, shape: readonly number[]) => Initialiser | undefined;
-
 /** A parameter before it has numbers. */
 export interface Description<R extends tf.Rank = tf.Rank> {
   readonly shape: tf.ShapeMap[R];
@@ -65,7 +62,7 @@ export function isDescription(value: object): value is Description {
  * layer changes the numbers of no other.
  *
  * @param description Descriptions in plain objects and arrays.
- * @param rule Default: each as described.
+ * @param rule Another initialiser for some: by name and shape; `undefined` leaves the description's.
  *
  * @example
  * ```ts
@@ -79,7 +76,7 @@ export function isDescription(value: object): value is Description {
 export function initialise<D extends object>(
   description: D,
   random: Random,
-  rule: InitialiseRule = () => undefined,
+  rule: (name: string, shape: readonly number[]) => Initialiser | undefined = () => undefined,
 ): Described<D> {
   return mapTree(description, isDescription, ({ shape, initialise }, name) => {
     const numbers = (rule(name, shape) ?? initialise)(shape, random.stream(name));

@@ -48,26 +48,42 @@ export interface BlockView extends Place {
   readonly positions?: tf.Tensor2D;
   /** The words of the prompt that belongs to the image: vision-language models only. */
   readonly text?: TextView;
+  /** What the vision tower said of these tokens: vision-language models only, before anything was removed. */
+  readonly vision?: VisionView;
   /** Key of this block's random numbers (see `randomKey`); absent where the caller gave no seed. */
   readonly key?: tf.Tensor1D;
 }
 
-/** What the text beside an image shows to a method that reduces the image's tokens. */
+/** What the text behind an image shows to a method that reduces the image's tokens, inside or right before a decoder. */
 export interface TextView {
-  /** [batch, text tokens, channels]: hidden states of the words. */
+  /** [batch, text tokens, channels], as they enter the block. */
   readonly x: tf.Tensor3D;
-  /** [batch, heads, text tokens, channels / heads] */
+  /** [batch, heads, text tokens, channels / heads], of the block before; absent before the first one, like the next two. */
   readonly queries?: tf.Tensor4D;
   /** [batch, heads, text tokens, channels / heads] */
   readonly keys?: tf.Tensor4D;
-  /** [batch, heads, text tokens, tokens]: how much each word looks at each of the view's tokens. */
+  /** [batch, heads, text tokens, tokens]: how much each word looks at each of the view's tokens, of all it can see. */
   readonly attention?: tf.Tensor4D;
-  /** [batch, tokens]: how well each token's image embedding fits the text's (cosine of a model such as CLIP). */
-  readonly relevance?: tf.Tensor2D;
+  /** As `attention`, in the block that is about to run. Costs that block's queries and keys. */
+  readonly attentionAhead?: tf.Tensor4D;
+  /** The model's last norm, for methods that compare tokens as the head would see them. */
+  readonly finalNorm?: (x: tf.Tensor3D) => tf.Tensor3D;
+}
+
+/** What the vision tower in front of a language model knows of the image's tokens, as long as all of them are there. */
+export interface VisionView {
+  /** [batch, heads, tokens]: how much the class token looks at each. */
+  readonly classAttention: tf.Tensor3D;
+  /** [batch, heads, tokens, channels / heads] */
+  readonly keys: tf.Tensor4D;
+  /** [batch, tokens, shared channels]: each token in the space that images and texts have in common (CLIP's, say). */
+  readonly patchEmbeddings: tf.Tensor3D;
+  /** [batch, texts, shared channels] */
+  readonly textEmbeddings: tf.Tensor3D;
 }
 
 /** What a method may ask of a model beyond the tokens themselves. */
-export type Need = "queries" | "keys" | "values" | "attention" | "positions" | "text" | "key";
+export type Need = "queries" | "keys" | "values" | "attention" | "positions" | "text" | "vision" | "key";
 
 /** Where in its block a reducer stands. */
 export type Hook = "afterAttention" | "beforeBlock";
@@ -113,6 +129,24 @@ export interface Reducer {
  */
 export function need<Field extends Need>(view: BlockView, field: Field, method: string): NonNullable<BlockView[Field]> {
   const value = view[field];
+  if (value === undefined) throw new NeedsMissing(field, method);
+  return value;
+}
+
+/**
+ * What `need` is for fields of a field: the value, or the error that says who needs it.
+ *
+ * @param field As a reader would write it: "text.attention".
+ * @throws {NeedsMissing} Where it is undefined.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * assert.equal(given(7, "text.attention", "fastv"), 7);
+ * assert.throws(() => given(undefined, "text.attention", "fastv"), /fastv needs text.attention/);
+ * ```
+ */
+export function given<T>(value: T | undefined, field: string, method: string): T {
   if (value === undefined) throw new NeedsMissing(field, method);
   return value;
 }

@@ -39,6 +39,9 @@ export class NeedsMissing extends ReductionError {
 const remedies: Readonly<Record<string, string>> = {
   key: "pass { key: randomKey(seed) }",
   text: "use it in a vision-language model, on the tokens of an image with a prompt",
+  "text.attention": "place it before a later block, when one has looked at the image",
+  "text.keys": "place it before a later block, when one has computed them",
+  vision: "place it before the first block of a vision-language model with a vision tower",
   positions: "use a model that carries positions, or pass them",
   attention: "place it after attention, in a model that keeps its attention map",
 };

@@ -116,6 +116,20 @@ export function patchesLeft(budget: LayerBudget, rounding: Rounding = truncate):
   };
 }
 
+/**
+ * A budget that acts at `layers` unless it names its own, or removes in every block.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * assert.deepEqual(withLayers({ keepRate: 0.5 }, [2]), { keepRate: 0.5, layers: [2] });
+ * assert.deepEqual(withLayers({ keepRate: 0.5, layers: [3] }, [2]), { keepRate: 0.5, layers: [3] });
+ * ```
+ */
+export function withLayers<Options extends LayerBudget>(budget: Options, layers?: readonly number[]): Options {
+  return layers && !("r" in budget) && !budget.layers ? { ...budget, layers } : budget;
+}
+
 /** The blocks at a quarter, half and three quarters of the depth: 3, 6 and 9 of 12. */
 function defaultLayers(layers: number): number[] {
   return [...new Set([1, 2, 3].map((quarter) => Math.floor(quarter * layers / 4)))];

@@ -117,7 +117,12 @@ export function recycled(x: tf.Tensor3D, gone: tf.Tensor2D, count: number, clust
 }
 
 /** The map under which those that stay keep their order, and the others go to `elsewhere` (a slot among patches, or -1). */
-function mapOf({ specialTokens }: BlockView, { stays, keep }: Choice, elsewhere: tf.Tensor2D, made = 0): SlotMap {
+export function mapOf(
+  { specialTokens }: BlockView,
+  { stays, keep }: Choice,
+  elsewhere: tf.Tensor2D,
+  made = 0,
+): SlotMap {
   const slot = where<tf.Tensor2D>(stays, countBefore(stays), elsewhere);
   const tokens = stays.shape[1], outputs = keep + made;
   const budget = { requested: tokens - outputs, achieved: tokens - outputs };

@@ -6,10 +6,10 @@
  *
  * @module
  */
-import { type BlockView, type Need, type Place, type Reducer } from "../nn/reducer.ts";
+import type { BlockView, Hook, Need, Place, Reducer } from "../nn/reducer.ts";
 import { type Budget, budgetOf, type TokenMap } from "../nn/token_map.ts";
 import { type tf, tidy } from "../tensor/mod.ts";
-import { type LayerBudget, patchesLeft, truncate } from "./budget.ts";
+import { type LayerBudget, patchesLeft, type Rounding, truncate, withLayers } from "./budget.ts";
 import { drop } from "./combine.ts";
 import { best } from "./select.ts";
 import { refuseNaNIn } from "./special.ts";
@@ -28,6 +28,8 @@ export interface Choice {
   readonly stays: tf.Tensor2D;
   /** Number of patches that stay. */
   readonly keep: number;
+  /** Tokens that are to be made from the others, where that is not always the same number; `compose` says it. */
+  readonly made?: number;
 }
 
 /** How patches are chosen by their scores. */
@@ -41,8 +43,11 @@ export interface Select {
 export interface Combine {
   readonly name: string;
   readonly needs: readonly Need[];
-  /** Tokens that are made from those that go, beside those that stay. */
-  readonly made: number;
+  /**
+   * Tokens that are made from those that go, beside those that stay: a number, or what follows from the patches that
+   * arrive and the tokens that are wanted, which count both.
+   */
+  readonly made: number | ((patches: number, wanted: number) => number);
   readonly combine: (choice: Choice, score: tf.Tensor2D, view: BlockView) => TokenMap;
 }
 
@@ -55,6 +60,12 @@ export interface Parts {
   readonly select?: Select;
   /** Default: they are dropped. */
   readonly combine?: Combine;
+  /** Blocks where it acts unless a budget names others. Default: at a quarter, half and three quarters of the depth. */
+  readonly layers?: readonly number[];
+  /** How a share of patches becomes a number of patches. Default: of the patches at the start, truncated. */
+  readonly rounding?: Rounding;
+  /** Default: "afterAttention". */
+  readonly hook?: Hook;
 }
 
 /**
@@ -74,21 +85,24 @@ export interface Parts {
  * assert.deepEqual(hybrid.needs, ["attention", "keys"]);
  * ```
  */
-export function compose({ score, select = best, combine = drop, name }: Parts): (options: LayerBudget) => Reducer {
+export function compose(parts: Parts): (options: LayerBudget) => Reducer {
+  const { score, select = best, combine = drop, name, layers, rounding = truncate, hook } = parts;
   const called = name ?? [score, select, combine].map((part) => part.name).join(" + ");
   return (options) => {
-    const left = patchesLeft(options, truncate);
+    const left = patchesLeft(withLayers(options, layers), rounding);
     return {
+      ...(hook ? { hook } : {}),
       name: called,
       needs: [...new Set([...score.needs, ...select.needs, ...combine.needs])],
       proportionalAttention: false,
-      plan: (place) => composedBudget(place, left(place), combine.made),
+      plan: (place) => composedBudget(place, left(place), combine),
       reduce: (view) => {
-        const budget = composedBudget(view, left(view), combine.made);
-        const keep = view.tokens - view.specialTokens - budget.achieved - combine.made;
+        const budget = composedBudget(view, left(view), combine);
+        const patches = view.tokens - view.specialTokens, wanted = patches - budget.achieved;
+        const made = madeFrom(combine, patches, wanted), keep = wanted - made;
         return tidy(() => {
           const scored = scoreOf(score, view, called);
-          return { ...combine.combine(select.choose(scored, keep, view), scored, view), budget };
+          return { ...combine.combine({ ...select.choose(scored, keep, view), made }, scored, view), budget };
         });
       },
     };
@@ -114,10 +128,15 @@ export function scoreOf(score: Score, view: BlockView, method: string): tf.Tenso
 }
 
 /** At least one patch stays; what is made counts among those that are wanted. Making it from one patch removes nothing. */
-function composedBudget(place: Place, left: number, made: number): Budget {
+function composedBudget(place: Place, left: number, combine: Combine): Budget {
   const patches = place.tokens - place.specialTokens;
+  const made = madeFrom(combine, patches, Math.max(1, left));
   const requested = Math.max(0, patches - left);
   if (requested === 0) return { requested, achieved: 0 };
   const reason = made ? `at least one patch must stay beside the ${made} made` : "at least one patch must stay";
   return budgetOf(patches, Math.min(patches, Math.max(1 + made, left)), requested, reason);
+}
+
+function madeFrom({ made }: Combine, patches: number, wanted: number): number {
+  return typeof made === "number" ? made : made(patches, wanted);
 }

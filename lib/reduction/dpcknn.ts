@@ -54,7 +54,8 @@ export type DPCKNNOptions = LayerBudget & {
  *
  * Density: exp(-mean of the squared distances to the nearest neighbours); peak: the distance to the nearest denser token
  * (of the densest one, the largest distance there is); centres have the highest products of the two. Distances are
- * divided by the root of the number of channels. Equal products, equal distances: the lower place first.
+ * divided by the root of the number of channels. Equal products, equal distances, equal densities: the lower
+ * place first.
  *
  * Costs 2 tokens² x channels multiplications (tokens² x channels up to 1448 tokens) and, per image, 8 MB for a block of
  * distances: never a tokens x tokens matrix beyond that. Reads nothing back.
@@ -91,7 +92,12 @@ export function dpcKnn(
     const farthest = look((squared) => squared.max(2) as tf.Tensor2D).max(1, true).expandDims<tf.Tensor3D>(2);
     const peak = look((squared, first) => {
       const own = density.slice([0, first], [-1, squared.shape[1]]).expandDims(2);
-      const denser = tf.greater(density.expandDims(1), own); // [batch, rows, tokens]
+      const others = density.expandDims(1);
+      const place = tf.range(0, tokens, 1, "int32").expandDims(0);
+      const earlier = tf.less(place, tf.range(first, first + squared.shape[1], 1, "int32").expandDims(1));
+      // two tokens that are each other's nearest may be equally dense: without an order both would be peaks
+      const level = tf.logicalAnd(tf.equal(others, own), earlier.expandDims(0));
+      const denser = tf.logicalOr(tf.greater(others, own), level); // [batch, rows, tokens]
       return where<tf.Tensor>(denser, squared, farthest).min<tf.Tensor2D>(2);
     });
     const centres = stableTopK(tf.mul<tf.Tensor2D>(tf.sqrt(peak), density), clusters);

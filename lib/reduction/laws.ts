@@ -118,6 +118,7 @@ export const laws = {
   U9: {
     says: "shuffled patches give the same outputs, in some order",
     check: ({ seed, view, map, reducer }) => {
+      if (view.x.shape[2] === 1) return; // all cosines are 1 or -1, and among equal ones the lower place decides
       const { x, size } = applyMap(map, view.x, view.size);
       const shuffled = shufflePatches(view, random(seed, "shuffle").permutation(view.tokens - view.specialTokens));
       const again = applyMap(reducer.reduce(shuffled), shuffled.x, shuffled.size);
@@ -353,7 +354,14 @@ export function randomBlock(seed: number): { sizes: ModelSizes; view: BlockView 
       queries: normal4(words, perHead),
       keys: normal4(words, perHead),
       attention: tf.softmax(normal4(words, tokens)),
-      relevance: normal(rng, [batch, tokens]) as tf.Tensor2D,
+      attentionAhead: tf.softmax(normal4(words, tokens)),
+      finalNorm: (x) => x,
+    },
+    vision: {
+      classAttention: tf.softmax(normal(rng, [batch, heads, tokens]) as tf.Tensor3D),
+      keys: normal4(tokens, perHead),
+      patchEmbeddings: normal(rng, [batch, tokens, 5]) as tf.Tensor3D,
+      textEmbeddings: normal(rng, [batch, 2, 5]) as tf.Tensor3D,
     },
     key: randomKey(seed),
   };
@@ -403,6 +411,7 @@ function slotRows(map: TokenMap): number[][] {
 
 /** The outputs of one image with their sizes, as rows of numbers in a fixed order. */
 function rowsOf(x: tf.Tensor3D, size: tf.Tensor2D, image: number): number[][] {
+  if (x.shape[1] === 0) return []; // a method that lets everything go
   const sizes = size.arraySync()[image];
   return x.arraySync()[image].map((row, output) => [...row, sizes[output]]);
 }

@@ -30,6 +30,8 @@ export interface MethodFacts {
   readonly section: string;
   /** 1: golden where there is a case, laws, traced, timed; 2: the same without timing. */
   readonly tier: 1 | 2;
+  /** Which models it is for, where not for all: those with an image and a text. */
+  readonly models?: "vision-language";
   /** Whether it can be traced into a compiled model; a loop that reads values back cannot. */
   readonly traceable: boolean;
   /** Whether it has parts that must be trained. */
@@ -45,7 +47,7 @@ export interface MethodFacts {
 }
 
 /** A method of the catalogue. */
-export interface Method<Options extends LayerBudget = LayerBudget> extends MethodFacts {
+export interface Method<Options = LayerBudget> extends MethodFacts {
   /** The method with its options, ready for a model. */
   readonly create: (options: Options) => Reducer;
   /** The same for a model of given sizes, untrained where it is to be trained: every method can be made this way. */

@@ -14,6 +14,7 @@ import { poolingMethod } from "./pooling.ts";
 import { randomMethod } from "./random.ts";
 import { tomeMethod } from "./tome.ts";
 import { topkMethod } from "./topk.ts";
+import { visionLanguage } from "./vision_language.ts";
 
 /** Methods that work off the shelf, each from a budget alone. */
 const offTheShelf = {
@@ -29,7 +30,7 @@ const offTheShelf = {
 } as const;
 
 /** Every method under its name, with the facts about it; shows itself in a notebook as a table. */
-export const catalogue = new Catalogue({ ...offTheShelf });
+export const catalogue = new Catalogue({ ...offTheShelf, ...visionLanguage });
 
 /** The name of a method of the catalogue. */
 export type MethodName = keyof typeof catalogue.methods;
@@ -57,7 +58,6 @@ export {
 export { best, drawn, mix } from "./select.ts";
 export { checkLaws, type LawId, type LawResult, laws } from "./laws.ts";
 export { type Family, type Method, type MethodFacts, type ModelSizes, placeIn, trainingFree } from "./method.ts";
-export { type LookOptions, microscope, patchesByLayer, type Specimen } from "./microscope.ts";
 export { mergeSchedule, type Schedule } from "./schedule.ts";
 export {
   bipartiteSoftMatching,
@@ -77,3 +77,4 @@ export { centreDistances, type Distance, fixedPattern, type FixedPatternOptions 
 export { type ClusterOptions, type Clusters, dpcKnn, dpcknn, type DPCKNNOptions, mergeClusters } from "./dpcknn.ts";
 export { kmedoids, kMedoidsFit, type KMedoidsFitOptions, type KMedoidsOptions } from "./kmedoids.ts";
 export { inSequence, padded, perFrame, perWindow, protect, recycle } from "./wrap.ts";
+export * from "./vision_language.ts";

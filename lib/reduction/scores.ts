@@ -20,7 +20,7 @@ export const classAttentionScore: Score = {
 export const attentionReceived: Score = {
   name: "attention received",
   needs: ["attention"],
-  of: (view) => tidy(() => patches(need(view, "attention", "attention received").mean<tf.Tensor2D>([1, 2]), view)),
+  of: (view) => tidy(() => patchesOf(need(view, "attention", "attention received").mean<tf.Tensor2D>([1, 2]), view)),
 };
 
 /** How much the class token looks at each patch, times the length of the patch's value (ATS). */
@@ -32,7 +32,7 @@ export const valueWeightedAttention: Score = {
       const values = need(view, "values", "value-weighted attention"); // [batch, heads, tokens, channels per head]
       const length = tf.sqrt(values.square().sum([1, 3])); // of the heads' values side by side
       const row = classAttention(need(view, "attention", "value-weighted attention"), view.specialTokens);
-      const weighted = tf.mul<tf.Tensor2D>(row, patches(length as tf.Tensor2D, view));
+      const weighted = tf.mul<tf.Tensor2D>(row, patchesOf(length as tf.Tensor2D, view));
       return tf.div<tf.Tensor2D>(weighted, tf.maximum(weighted.sum(1, true), 1e-12));
     }),
 };
@@ -41,7 +41,7 @@ export const valueWeightedAttention: Score = {
 export const tokenNorm: Score = {
   name: "token norm",
   needs: [],
-  of: (view) => tidy(() => patches(tf.norm(view.x, 2, 2) as tf.Tensor2D, view)),
+  of: (view) => tidy(() => patchesOf(tf.norm(view.x, 2, 2) as tf.Tensor2D, view)),
 };
 
 /** A random number, from the model's key alone: the control of every score. */
@@ -63,7 +63,16 @@ export const isolation: Score = {
     }),
 };
 
-/** A score [batch, tokens] without the special tokens in front: [batch, patches]. */
-function patches(score: tf.Tensor2D, { specialTokens }: BlockView): tf.Tensor2D {
+/**
+ * A score [batch, tokens] without the special tokens in front: [batch, patches].
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { tf } from "tessera/tensor/mod.ts";
+ * assert.deepEqual(patchesOf(tf.tensor2d([[9, 1, 2]]), { specialTokens: 1 }).arraySync(), [[1, 2]]);
+ * ```
+ */
+export function patchesOf(score: tf.Tensor2D, { specialTokens }: Pick<BlockView, "specialTokens">): tf.Tensor2D {
   return score.slice([0, specialTokens]) as tf.Tensor2D;
 }

@@ -78,3 +78,19 @@ export function notItself(similarity: tf.Tensor3D): tf.Tensor3D {
   const tokens = similarity.shape[1];
   return tidy(() => where<tf.Tensor3D>(tf.eye(tokens).cast("bool").expandDims(0), -Infinity, similarity));
 }
+
+/**
+ * Similarities in steps of 2^-20, so that those which differ by rounding alone are equal and the lower place decides: the
+ * cosines of tokens that point the same way, say.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { tf } from "tessera/tensor/mod.ts";
+ * const [first, second] = settled(tf.tensor1d([1, 0.99999994])).dataSync();
+ * assert.equal(first, second);
+ * ```
+ */
+export function settled<T extends tf.Tensor>(similarity: T): T {
+  return tidy(() => tf.round<T>(tf.mul(similarity, 2 ** 20)).mul(2 ** -20));
+}

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { BlockView, TextView } from "../nn/reducer.ts";
+import type { BlockView, TextView, VisionView } from "../nn/reducer.ts";
 import { combineMatrix, membership, positionsOf, type TokenMap } from "../nn/token_map.ts";
 import { tf, tidy } from "../tensor/mod.ts";
 
@@ -99,7 +99,7 @@ interface Changes {
 
 /** The view with every tensor changed that is there. */
 export function measured(view: BlockView, tokens: number, changes: Changes): BlockView {
-  const { keys, queries, values, attention, positions, text } = view;
+  const { keys, queries, values, attention, positions, text, vision } = view;
   return {
     ...view,
     tokens,
@@ -111,18 +111,29 @@ export function measured(view: BlockView, tokens: number, changes: Changes): Blo
     ...(attention ? { attention: changes.square(attention) } : {}),
     ...(positions ? { positions: changes.token(positions) as tf.Tensor2D } : {}),
     ...(text ? { text: textOf(text, changes) } : {}),
+    ...(vision ? { vision: visionOf(vision, changes) } : {}),
   };
 }
 
-function textOf(text: TextView, { token, columns, text: ofText = (t) => t }: Changes): TextView {
-  const { x, queries, keys, attention, relevance } = text;
+function textOf(text: TextView, { columns, text: ofText = (t) => t }: Changes): TextView {
+  const { x, queries, keys, attention, attentionAhead } = text;
   return {
     ...text,
     x: ofText(x) as tf.Tensor3D,
     ...(queries ? { queries: ofText(queries) as tf.Tensor4D } : {}),
     ...(keys ? { keys: ofText(keys) as tf.Tensor4D } : {}),
     ...(attention ? { attention: columns(attention) } : {}),
-    ...(relevance ? { relevance: token(relevance) as tf.Tensor2D } : {}),
+    ...(attentionAhead ? { attentionAhead: columns(attentionAhead) } : {}),
+  };
+}
+
+function visionOf(vision: VisionView, { token, perHead, columns, text: ofText = (t) => t }: Changes): VisionView {
+  const { classAttention, keys, patchEmbeddings, textEmbeddings } = vision;
+  return {
+    classAttention: columns(classAttention.expandDims(2)).squeeze([2]),
+    keys: perHead(keys),
+    patchEmbeddings: token(patchEmbeddings) as tf.Tensor3D,
+    textEmbeddings: ofText(textEmbeddings) as tf.Tensor3D,
   };
 }
 

@@ -23,6 +23,7 @@ import { clusteringFamilies } from "./clustering_families.ts";
 import { assertKept, type Family, keptTokens, number, run, stagesOf, tensor3, vitOf } from "./model_cases.ts";
 import { editingFamilies } from "./editing_families.ts";
 import { tokenizationFamilies } from "./tokenization_families.ts";
+import { languageFamilies } from "./language_families.ts";
 
 export { type Family, keptTokens, runCase } from "./model_cases.ts";
 
@@ -119,6 +120,7 @@ export const families: Readonly<Record<string, Family>> = {
   ...clusteringFamilies,
   ...editingFamilies,
   ...tokenizationFamilies,
+  ...languageFamilies,
 };
 
 function scheduleOf(r: unknown, form: unknown): Schedule {
