@@ -41,7 +41,9 @@ export { type GlucoseInput, type GlucosePatient, simulateGlucose } from "./simul
 export { type Change, type LabWorld, simulateSubject } from "./simulated/lab_world.ts";
 export { type SimulatedTrajectories, synthLab, synthLabWorld } from "./simulated/synth_lab.ts";
 export { readTable, type Table, type TableOptions, writeTable } from "./table.ts";
+export { type GridQuestions, gridQuestions, type GridQuestionsOptions } from "./simulated/grid_questions.ts";
 export { type DataText, readGzipText, textRows } from "./text_table.ts";
+export { tinyVLM, type TinyVLMTraining, type TinyVLMWeights } from "./tiny_vlm.ts";
 export {
   actingCondition,
   calendarOf,
