@@ -38,6 +38,8 @@ export { pneumoniaMnist } from "./pneumonia_mnist.ts";
 export { parseSafetensors, readSafetensors, type Safetensors, writeSafetensors } from "./safetensors.ts";
 export { simglucose } from "./simglucose.ts";
 export { type GlucoseInput, type GlucosePatient, simulateGlucose } from "./simulated/glucose.ts";
+export { type SimulatedCells, wotLike } from "./simulated/cells.ts";
+export { t1dTwins, type Twins } from "./simulated/twins.ts";
 export { type Change, type LabWorld, simulateSubject } from "./simulated/lab_world.ts";
 export { type SimulatedTrajectories, synthLab, synthLabWorld } from "./simulated/synth_lab.ts";
 export { readTable, type Table, type TableOptions, writeTable } from "./table.ts";

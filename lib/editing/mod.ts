@@ -6,6 +6,7 @@
  *
  * @module
  */
+export { baselines, leastSquares, type VAROptions } from "./baselines.ts";
 export { type BatchOptions, type DenseBatch, denseBatch, scalingOf } from "./batch.ts";
 export {
   CLEF,
@@ -23,6 +24,7 @@ export { evaluate, type Evaluated, type EvaluateOptions, type Task } from "./eva
 export { huber } from "./loss.ts";
 export { conceptEntropy, type Errors, errorsOf } from "./metrics.ts";
 export { presets, type PresetSizes, published } from "./presets.ts";
+export { jaccard, spectraSplit, type Split, splitBySimilarity, type SplitOptions } from "./split.ts";
 export { train, trainAsRepository, type TrainOptions } from "./train.ts";
 export { type Moments, sinusoidalTable, type TimeEncoding } from "./time_embedding.ts";
 export { mlstmParallel, mlstmRecurrent, slstm } from "./xlstm.ts";
