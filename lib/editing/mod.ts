@@ -19,12 +19,25 @@ export {
   type Scaling,
 } from "./clef.ts";
 export { type Base, baseState, type Decoder, type Joint } from "./concepts.ts";
+export { calibrate, type CalibrateOptions, type ConformalIntervals, coverage } from "./conformal.ts";
+export {
+  type ConceptEdit,
+  type Edit,
+  type EditedState,
+  type EditedTrajectory,
+  type EditOptions,
+  editTrajectory,
+  firstRecords,
+  type Moved,
+  movedVariables,
+  type Provenance,
+} from "./edit.ts";
 export type { EncoderInput } from "./encoder.ts";
-export { evaluate, type Evaluated, type EvaluateOptions, type Task } from "./evaluate.ts";
+export { type Answerer, evaluate, type Evaluated, type EvaluateOptions, type Task } from "./evaluate.ts";
 export { huber } from "./loss.ts";
 export { conceptEntropy, type Errors, errorsOf } from "./metrics.ts";
 export { presets, type PresetSizes, published } from "./presets.ts";
 export { jaccard, spectraSplit, type Split, splitBySimilarity, type SplitOptions } from "./split.ts";
-export { train, trainAsRepository, type TrainOptions } from "./train.ts";
 export { type Moments, sinusoidalTable, type TimeEncoding } from "./time_embedding.ts";
+export { train, trainAsRepository, type TrainOptions } from "./train.ts";
 export { mlstmParallel, mlstmRecurrent, slstm } from "./xlstm.ts";

@@ -50,7 +50,7 @@ export function jaccard<T>(a: ReadonlySet<T>, b: ReadonlySet<T>): number {
  *
  * Compares all pairs: 2,000 subjects are two million.
  *
- * @throws {RangeError} Where the shares make no sense.
+ * @throws {RangeError} Where the shares make no sense, or nothing is left to train on.
  *
  * @example Two families of copies
  * ```ts
@@ -71,14 +71,24 @@ export function splitBySimilarity(options: SplitOptions & { readonly most: numbe
   const test = new Set<number>();
   for (const group of groups) if (test.size + group.length <= wanted) group.forEach((place) => test.add(place));
   const dropped = new Set<number>();
-  for (const place of from.permutation(count)) { // of groups that are too large
-    if (test.size >= wanted) break;
-    if (test.has(place) || dropped.has(place)) continue;
-    test.add(place);
-    for (const other of alike[place]) if (!test.has(other)) dropped.add(other);
+  // of groups that are too large: one subject after the other, each time the one for which fewest must be dropped
+  const order = from.permutation(count);
+  const newlyDropped = (place: number) =>
+    alike[place].filter((other) => !test.has(other) && !dropped.has(other)).length;
+  while (test.size < wanted) {
+    const free = order.filter((place) => !test.has(place));
+    const next = free.reduce((best, place) => newlyDropped(place) < newlyDropped(best) ? place : best);
+    test.add(next);
+    dropped.delete(next);
+    for (const other of alike[next]) if (!test.has(other)) dropped.add(other);
   }
   const all = Array.from({ length: count }, (_, place) => place);
   const train = all.filter((place) => !test.has(place) && !dropped.has(place));
+  if (!train.length) {
+    throw new RangeError(
+      `every subject is more similar than ${most} to one of the ${test.size} tested, so that none is left to train on; raise most`,
+    );
+  }
   return { ...sides(train, [...test], similarity), dropped: [...dropped].sort((a, b) => a - b) };
 }
 
