@@ -23,6 +23,7 @@ export { decodeImage, type Image, type ImageOptions, readImage } from "./image.t
 export { type ImageLoader, type ImageSet, selectImages } from "./image_set.ts";
 export { fromLongRows, type LongRow, type LongTable, type LongTableOptions, readLongTable } from "./long_table.ts";
 export { mnist } from "./mnist.ts";
+export { readNpy } from "./npy.ts";
 export { type DType, elements, type NumericArray, type NumericData } from "./numeric_array.ts";
 export { type Photograph, type PhotographName, photographs } from "./photographs.ts";
 export {

@@ -118,3 +118,47 @@ export {
 } from "./token_table.ts";
 export { type EncodeOptions, MedTok, type TokenizerParts, type UnseenCode, type UnseenTokens } from "./tokenizer.ts";
 export { type TrainedMedTok, trainMedTok, type TrainMedTokOptions } from "./training.ts";
+export {
+  cohortReport,
+  type EnrichedToken,
+  explain,
+  type ExplainedToken,
+  type InvertedIndex,
+  invertedIndex,
+  nearestCodes,
+  type NearestOptions,
+  type Neighbour,
+  tokenChurn,
+  tokenMap,
+  type TokenMapOptions,
+  tokenName,
+  tokenString,
+  type TokenUse,
+  usage,
+} from "./inspect.ts";
+export {
+  crossSystemHits,
+  type Factor,
+  type HitOptions,
+  type LeakReport,
+  leakReport,
+  pairAUC,
+  type PairOptions,
+  probe,
+  type ProbeOptions,
+  type ProbeResult,
+  slotVectors,
+  tokenOverlap,
+} from "./metrics.ts";
+export { type EncodedStream, encodeStream, type EncodeStreamOptions, readEncoded } from "./encode_stream.ts";
+export {
+  codesOfMappings,
+  type MappedCode,
+  type MedTokArrays,
+  type QuestionWithCodes,
+  readCodeJson,
+  readCodeMappings,
+  readMedTokArrays,
+  readPrimeKG,
+  readQuestions,
+} from "./medtok_files.ts";
