@@ -4,14 +4,20 @@
  *
  * @module
  */
+import { atcMethod } from "./atc.ts";
 import { atsMethod } from "./ats.ts";
 import { Catalogue } from "./catalogue.ts";
 import { dpcknnMethod } from "./dpcknn.ts";
 import { evitMethod } from "./evit.ts";
 import { fixedPatternMethod } from "./fixed_pattern.ts";
 import { kmedoidsMethod } from "./kmedoids.ts";
+import { mctfMethod } from "./mctf.ts";
+import { pitomeMethod } from "./pitome.ts";
 import { poolingMethod } from "./pooling.ts";
 import { randomMethod } from "./random.ts";
+import { kthBipartiteMethod, randomBipartiteMethod } from "./random_matching.ts";
+import { tofuMethod } from "./tofu.ts";
+import { tomesdMethod } from "./tomesd.ts";
 import { tomeMethod } from "./tome.ts";
 import { topkMethod } from "./topk.ts";
 import { visionLanguage } from "./vision_language.ts";
@@ -19,6 +25,13 @@ import { visionLanguage } from "./vision_language.ts";
 /** Methods that work off the shelf, each from a budget alone. */
 const offTheShelf = {
   tome: tomeMethod,
+  kthBipartite: kthBipartiteMethod,
+  randomBipartite: randomBipartiteMethod,
+  tomesd: tomesdMethod,
+  pitome: pitomeMethod,
+  tofu: tofuMethod,
+  mctf: mctfMethod,
+  atc: atcMethod,
   topk: topkMethod,
   evit: evitMethod,
   ats: atsMethod,
@@ -78,3 +91,16 @@ export { type ClusterOptions, type Clusters, dpcKnn, dpcknn, type DPCKNNOptions,
 export { kmedoids, kMedoidsFit, type KMedoidsFitOptions, type KMedoidsOptions } from "./kmedoids.ts";
 export { inSequence, padded, perFrame, perWindow, protect, recycle } from "./wrap.ts";
 export * from "./vision_language.ts";
+export { agglomerate, atc, atcMap, type ATCOptions, type Linkage } from "./atc.ts";
+export { fuse, type FusionOptions, mctf, type MCTFOptions, type Temperatures } from "./mctf.ts";
+export {
+  energy,
+  type Pairing,
+  pitome,
+  piToMeMatching,
+  type PiToMeMatchingOptions,
+  type PiToMeOptions,
+} from "./pitome.ts";
+export { joinMostSimilar, kthBipartite, randomBipartite, randomMatching } from "./random_matching.ts";
+export { dropLeaving, mlerp, tofu, type ToFuOptions } from "./tofu.ts";
+export { cellTokens, mergeIntoCells, tomesd, type ToMeSDOptions } from "./tomesd.ts";

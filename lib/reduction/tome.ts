@@ -210,7 +210,8 @@ export const tomeMethod = trainingFree(tome, {
   breaks: { U9: "sets A and B alternate in the order of the input" },
 });
 
-function matchingBudget(r: number, tokens: number, protectedTokens: number): Budget {
+/** What bipartite matching does where `r` pairs are to merge: at most half of the unprotected tokens can. */
+export function matchingBudget(r: number, tokens: number, protectedTokens: number): Budget {
   const unprotected = Math.max(0, tokens - protectedTokens);
   const removed = Math.min(r, Math.floor(unprotected / 2));
   return budgetOf(
@@ -227,8 +228,10 @@ function marked(index: tf.Tensor2D, places: number): tf.Tensor2D {
   return tf.any<tf.Tensor2D>(tf.equal(index.expandDims(2), all), 1);
 }
 
-/** Tokens first, first + 2, first + 4, ... of [batch, tokens, channels]. */
-function everySecond(x: tf.Tensor3D, first: number): tf.Tensor3D {
+/**
+ * Tokens first, first + 2, first + 4, ... of [batch, tokens, channels].
+ */
+export function everySecond(x: tf.Tensor3D, first: number): tf.Tensor3D {
   const [batch, tokens, channels] = x.shape;
   const even = tokens % 2 === 0 ? x : tf.pad(x, [[0, 0], [0, 1], [0, 0]]);
   const pairs = even.reshape<tf.Tensor4D>([batch, -1, 2, channels]);
@@ -237,7 +240,7 @@ function everySecond(x: tf.Tensor3D, first: number): tf.Tensor3D {
 }
 
 /** Puts [batch, A] back at tokens first, first + 2, ...; zeros (false) in between. */
-function interleave(a: tf.Tensor2D, tokens: number, first: 0 | 1): tf.Tensor2D {
+export function interleave(a: tf.Tensor2D, tokens: number, first: 0 | 1): tf.Tensor2D {
   const between = tf.zerosLike(a);
   const pairs = tf.stack(first === 0 ? [a, between] : [between, a], 2).reshape<tf.Tensor2D>([a.shape[0], -1]);
   const missing = tokens - pairs.shape[1];

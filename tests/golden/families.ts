@@ -20,6 +20,7 @@ import {
 } from "../../lib/reduction/mod.ts";
 import { assertClose } from "./cases.ts";
 import { clusteringFamilies } from "./clustering_families.ts";
+import { mergingFamilies } from "./merging_families.ts";
 import { assertKept, type Family, keptTokens, number, run, stagesOf, tensor3, vitOf } from "./model_cases.ts";
 import { editingFamilies } from "./editing_families.ts";
 import { tokenizationFamilies } from "./tokenization_families.ts";
@@ -118,6 +119,7 @@ export const families: Readonly<Record<string, Family>> = {
     assertKept(output, entry, (kept) => [...kept.slice(0, -1), -1]); // the last one is the fused token
   },
   ...clusteringFamilies,
+  ...mergingFamilies,
   ...editingFamilies,
   ...tokenizationFamilies,
   ...languageFamilies,
