@@ -184,6 +184,61 @@ function count(flags: boolean[]): number {
   return flags.filter((flag) => flag).length;
 }
 
+// ---- Agreement of sets and partitions ------------------------------------------------------------------------------
+
+/**
+ * Jaccard index of two sets given as flags: elements in both over elements in either; 1 where both are empty.
+ *
+ * @param a Whether each element is in the first set; `b` the same of the second.
+ * @throws {RangeError} Where the two differ in length.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * assert.equal(jaccard([true, true, false], [true, false, false]), 0.5);
+ * ```
+ */
+export function jaccard(a: readonly boolean[], b: readonly boolean[]): number {
+  checkPairs("the first set", a, "the second set", b);
+  const both = a.filter((value, i) => value && b[i]).length;
+  const either = a.filter((value, i) => value || b[i]).length;
+  return either === 0 ? 1 : both / either;
+}
+
+/**
+ * Adjusted Rand index of two partitions: 1 where they agree in each pair, about 0 where they agree as chance would, below
+ * 0 where they agree less.
+ *
+ * Hubert & Arabie, "Comparing partitions", Journal of Classification 2, 1985, equation 5; as scikit-learn's
+ * `adjusted_rand_score` has it.
+ *
+ * @param a Group of each element, any numbers; `b` the same in the other partition.
+ * @throws {RangeError} Where the two differ in length.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * assert.equal(adjustedRandIndex([0, 0, 1, 1], [7, 7, 3, 3]), 1);
+ * assert.ok(adjustedRandIndex([0, 0, 1, 1], [0, 1, 0, 1]) < 0); // they agree in less than chance would give
+ * ```
+ */
+export function adjustedRandIndex(a: Numbers, b: Numbers): number {
+  checkPairs("the first partition", a, "the second partition", b);
+  const pairs = (n: number) => n * (n - 1) / 2;
+  const sumOfPairs = (keys: Iterable<number | string>) => {
+    const counts = new Map<number | string, number>();
+    for (const key of keys) counts.set(key, (counts.get(key) ?? 0) + 1);
+    return [...counts.values()].reduce((sum, n) => sum + pairs(n), 0);
+  };
+  const together = sumOfPairs(Array.from(a, (group, i) => `${group} ${b[i]}`));
+  const inA = sumOfPairs(Array.from(a));
+  const inB = sumOfPairs(Array.from(b));
+  const all = pairs(a.length);
+  const expected = all === 0 ? 0 : inA * inB / all;
+  const largest = (inA + inB) / 2;
+  return largest === expected ? 1 : (together - expected) / (largest - expected);
+}
+
 // ---- Numbers that describe a sample ---------------------------------------------------------------------------------
 
 /**

@@ -2,11 +2,13 @@ import assert from "node:assert/strict";
 import { random } from "../lib/random.ts";
 import {
   accuracy,
+  adjustedRandIndex,
   auprc,
   auroc,
   bootstrapInterval,
   f1,
   type F1Average,
+  jaccard,
   mean,
   meanInterval,
   pairedDifference,
@@ -36,6 +38,7 @@ interface Golden {
   }[];
   paired: { name: string; a: number[]; b: number[]; value: number; t: number; p: number; low: number; high: number }[];
   t: [p: number, df: number, t: number][];
+  partitions: { name: string; a: number[]; b: number[]; ari: number }[];
 }
 
 const golden: Golden = JSON.parse(Deno.readTextFileSync(new URL("./stats_golden.json", import.meta.url)));
@@ -249,4 +252,19 @@ Deno.test("proportionInterval() gives the intervals of Newcombe 1998, table I", 
   }
   assert.throws(() => proportionInterval(3, 2), /they are 3 of 2/);
   assert.throws(() => proportionInterval(0, 0), /they are 0 of 0/);
+});
+
+Deno.test("adjustedRandIndex() agrees with scikit-learn, whichever partition comes first", () => {
+  for (const { name, a, b, ari } of golden.partitions) {
+    close(adjustedRandIndex(a, b), ari, name);
+    close(adjustedRandIndex(b, a), ari, `${name}, turned round`);
+  }
+  assert.throws(() => adjustedRandIndex([0, 1], [0]), RangeError);
+});
+
+Deno.test("jaccard() counts what both have of what either has", () => {
+  assert.equal(jaccard([true, true, false, false], [true, false, true, false]), 1 / 3);
+  assert.equal(jaccard([false, false], [false, false]), 1);
+  assert.equal(jaccard([true], [false]), 0);
+  assert.throws(() => jaccard([true], [true, false]), RangeError);
 });

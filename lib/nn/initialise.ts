@@ -14,6 +14,9 @@ import { mapTree, tf } from "../tensor/mod.ts";
 /** The numbers that a parameter of a shape starts from. */
 export type Initialiser = (shape: readonly number[], random: Random) => Float32Array;
 
+/** Another initialiser for some parameters, by name and shape; `undefined` leaves the description's. */
+export type InitialiseRule = (name: string, shape: readonly number[]) => Initialiser | undefined;
+
 /** A parameter before it has numbers. */
 export interface Description<R extends tf.Rank = tf.Rank> {
   readonly shape: tf.ShapeMap[R];
@@ -62,7 +65,7 @@ export function isDescription(value: object): value is Description {
  * layer changes the numbers of no other.
  *
  * @param description Descriptions in plain objects and arrays.
- * @param rule Another initialiser for some: by name and shape; `undefined` leaves the description's.
+ * @param rule Default: each as described.
  *
  * @example
  * ```ts
@@ -76,7 +79,7 @@ export function isDescription(value: object): value is Description {
 export function initialise<D extends object>(
   description: D,
   random: Random,
-  rule: (name: string, shape: readonly number[]) => Initialiser | undefined = () => undefined,
+  rule: InitialiseRule = () => undefined,
 ): Described<D> {
   return mapTree(description, isDescription, ({ shape, initialise }, name) => {
     const numbers = (rule(name, shape) ?? initialise)(shape, random.stream(name));

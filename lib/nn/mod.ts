@@ -11,6 +11,7 @@ export * from "./block.ts";
 export { evaluate, type EvaluateOptions, type Evaluation } from "./evaluate.ts";
 export * from "./initialise.ts";
 export * from "./layers.ts";
+export { huggingFaceNames, loadViT, type LoadViTOptions, viTFromArrays } from "./load_vit.ts";
 export * from "./losses.ts";
 export * from "./lstm.ts";
 export * from "./macs.ts";

@@ -13,7 +13,15 @@ import type { Random } from "../random.ts";
 import { foldIn, tf, tidy } from "../tensor/mod.ts";
 import type { AttentionResult } from "./attention.ts";
 import { block, type BlockDescription, blockLayer, type BlockParameters } from "./block.ts";
-import { type Description, initialise, normal, parameter, truncatedNormal, zeros } from "./initialise.ts";
+import {
+  type Description,
+  initialise,
+  type InitialiseRule,
+  normal,
+  parameter,
+  truncatedNormal,
+  zeros,
+} from "./initialise.ts";
 import {
   layerNorm,
   linear,
@@ -42,8 +50,11 @@ export interface ViTConfig {
   readonly heads: number;
   readonly mlpWidth: number;
   readonly classes: number;
-  /** Whether a distillation token with a head of its own stands behind the class token (DeiT). Default: false. */
-  readonly distilled?: boolean;
+  /**
+   * Whether a distillation token stands behind the class token (DeiT), and whether it has a head of its own, whose logits
+   * are averaged with the class token's. Default: false.
+   */
+  readonly distilled?: false | "one head" | "two heads";
   /** Added to variances; timm's ViTs have 1e-6, the default. */
   readonly normEpsilon?: number;
 }
@@ -163,7 +174,7 @@ export function vitLayers(config: ViTConfig): ViTDescription {
     blocks,
     norm: normLayer(width),
     head: linearLayer(width, classes, options),
-    ...(distilled ? { head_dist: linearLayer(width, classes, options) } : {}),
+    ...(distilled === "two heads" ? { head_dist: linearLayer(width, classes, options) } : {}),
   };
 }
 
@@ -194,9 +205,12 @@ export class ViT {
     this.weights = weights;
   }
 
-  /** A new model with random weights, as timm starts them. `trainable(model.weights)` makes them variables. */
-  static create(config: ViTConfig, random: Random): ViT {
-    return new ViT(config, initialise(vitLayers(config), random));
+  /**
+   * A new model with random weights, as timm starts them, or by another rule, see {@link initialise}.
+   * `trainable(model.weights)` makes them variables.
+   */
+  static create(config: ViTConfig, random: Random, rule?: InitialiseRule): ViT {
+    return new ViT(config, initialise(vitLayers(config), random, rule));
   }
 
   /** The trained vit-nano for digits ("mnist") or chest X-rays ("pneumonia"); see data/vit-nano/SOURCE.md. */
@@ -298,7 +312,7 @@ export class ViT {
   /** Multiply-accumulates of one image under `reducer`; see `vitMACs`. */
   macs(reducer?: Reducer): number {
     const { width, depth, mlpWidth, classes, patchSize, channels } = this.config;
-    const shape = { width, depth, mlpWidth, classes: classes * this.#specialTokens };
+    const shape = { width, depth, mlpWidth, classes: classes * (this.weights.head_dist ? 2 : 1) };
     const patches = this.grid[0] * this.grid[1];
     return vitMACs({ ...shape, patches, patchValues: patchSize ** 2 * channels }, this.tokenCounts(reducer));
   }

@@ -112,9 +112,14 @@ export class Connection {
       }
       parts.push(frame);
     });
-    const bytes = concatenate(parts);
-    this.#queued += bytes.length;
-    this.#writing = this.#writing.then(() => this.#write(bytes)).finally(() => this.#queued -= bytes.length);
+    const length = parts.reduce((sum, part) => sum + part.length, 0);
+    this.#queued += length;
+    // in one piece, which is quicker; a long message is not copied for that
+    const pieces = length < SKIP / 4 ? [concatenate(parts)] : parts;
+    const write = async () => {
+      for (const piece of pieces) await this.#write(piece);
+    };
+    this.#writing = this.#writing.then(write).finally(() => this.#queued -= length);
     this.#writing.catch(() => {}); // whoever waits for it hears of it; others see the connection close
     return this.#writing;
   }

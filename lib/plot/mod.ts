@@ -14,7 +14,23 @@ export { type Figure, figure, type FigureOptions, type Layout, type Trace } from
 export * from "./charts.ts";
 export { type CaptionedImage, imageGrid, type ImageGridOptions } from "./image_grid.ts";
 export { type LiveFigure, liveFigure } from "./live.ts";
-export * from "./token_picture.ts";
+export {
+  type TokenFrame,
+  type TokenPicture,
+  tokenPicture,
+  type TokenPictureOptions,
+  tokenPictures,
+  tokenSlider,
+  type TokenSliderOptions,
+} from "./token_picture.ts";
+export {
+  type Agreement,
+  agreement,
+  type MicroscopeLayer,
+  type MicroscopeMethod,
+  type MicroscopeOptions,
+  tokenMicroscope,
+} from "./token_microscope.ts";
 export { enlarge, type Picture } from "./png.ts";
 export { type DrawnGraph, graphFigure, type GraphOptions } from "./graph.ts";
 export { table } from "./tables.ts";

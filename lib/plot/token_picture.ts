@@ -12,6 +12,7 @@ import { type Figure, figure, type Trace } from "./figure.ts";
 import { manyColours } from "./look.ts";
 import { checkGrid, imageAt, panelLayout, type Place } from "./panels.ts";
 import type { Picture } from "./png.ts";
+import { figureSlider } from "./slider.ts";
 
 /** An image and what became of its patches. */
 export interface TokenPicture {
@@ -164,21 +165,7 @@ export function tokenSlider(frames: readonly TokenFrame[], options: TokenSliderO
       },
     ],
   }));
-  const slider = {
-    active,
-    steps,
-    currentvalue: { prefix: `${name}: `, font: { size: 13 }, offset: 6, xanchor: "left" },
-    pad: { t: 6, b: 0 },
-    x: 0,
-    len: 1,
-    y: 0,
-    font: { size: 11 },
-    bordercolor: "#bbbbbb",
-    bgcolor: "#eeeeee",
-    tickcolor: "#999999",
-    ticklen: 4,
-    minorticklen: 3,
-  };
+  const slider = figureSlider(steps, active, `${name}: `);
   const alt = options.alt ??
     `Image of ${grid[0]} x ${grid[1]} patches with a slider over ${name} from ${brief(frames[0].label)} to ` +
       `${brief(frames.at(-1)!.label)}; shown is ${brief(frames[active].label)}: ${spoken(captions[active])}.`;
@@ -186,22 +173,26 @@ export function tokenSlider(frames: readonly TokenFrame[], options: TokenSliderO
 }
 
 /** What is drawn for each patch. */
-interface PatchMap {
+export interface PatchMap {
   rows: number;
   columns: number;
   patches: Patch[];
 }
 
-interface Patch {
+/** One patch: which token it is now, and with whom. */
+export interface Patch {
   token: number;
   slot: number;
   /** Tokens in its group: 1 alone, 0 dropped. */
   size: number;
   /** First token of its group. */
   leader: number;
+  /** The tokens of its group, the class token too where it is in it. */
+  members: readonly number[];
 }
 
-function readMap({ grid, slot }: TokenPicture): PatchMap {
+/** The slots of a picture as patches, refused where they do not fit its grid. */
+export function readMap({ grid, slot }: TokenPicture): PatchMap {
   checkGrid(grid);
   const [rows, columns] = grid;
   const count = rows * columns;
@@ -222,13 +213,13 @@ function readMap({ grid, slot }: TokenPicture): PatchMap {
   });
   const patches = slots.map((value, token) => {
     const group = members.get(value)!;
-    return { token, slot: value, size: value < 0 ? 0 : group.length, leader: group[0] };
+    return { token, slot: value, size: value < 0 ? 0 : group.length, leader: group[0], members: group };
   });
   return { rows, columns, patches: patches.slice(classTokens) };
 }
 
 /** "49 patches → 25 tokens<br>12 groups of 2 to 5, 10 alone, 3 dropped". */
-function countsText({ patches }: PatchMap): string {
+export function countsText({ patches }: PatchMap): string {
   const dropped = patches.filter(({ slot }) => slot < 0).length;
   const alone = patches.filter(({ size }) => size === 1).length;
   const groups = new Map(patches.filter(({ size }) => size > 1).map(({ slot, size }) => [slot, size]));
@@ -245,12 +236,12 @@ function countsText({ patches }: PatchMap): string {
 }
 
 /** A caption as part of a sentence. */
-function spoken(caption: string): string {
+export function spoken(caption: string): string {
   return plainText(caption.replace("<br>", ": "));
 }
 
 /** A colour for each group, by its first token, the largest groups first; the same in all pictures of a figure. */
-function coloursOf(maps: readonly PatchMap[]): Map<number, string> {
+export function coloursOf(maps: readonly PatchMap[]): Map<number, string> {
   const largest = new Map<number, number>();
   for (const { patches } of maps) {
     for (const { leader, size } of patches) {
@@ -263,7 +254,8 @@ function coloursOf(maps: readonly PatchMap[]): Map<number, string> {
 }
 
 /** What the pointer reads: an invisible heat map of the slots, with a text for each patch. */
-function hoverTrace({ rows, columns, patches }: PatchMap, place: Place, name: string): Trace {
+export function hoverTrace(map: PatchMap, place: Place, name: string, score?: ArrayLike<number>): Trace {
+  const { rows, columns, patches } = map;
   const { left, top, width, height } = place;
   const inRows = <T>(f: (patch: Patch) => T) =>
     Array.from({ length: rows }, (_, row) => patches.slice(row * columns, (row + 1) * columns).map(f));
@@ -277,14 +269,22 @@ function hoverTrace({ rows, columns, patches }: PatchMap, place: Place, name: st
     dy: height / rows,
     opacity: 0,
     showscale: false,
-    text: inRows(patchText),
+    text: inRows((patch) => patchText(patch, score?.[patches.indexOf(patch)])),
     hovertemplate: "%{text}<extra></extra>",
   };
 }
 
-function patchText({ token, slot, size }: Patch): string {
-  if (slot < 0) return `token ${token}, dropped`;
-  return `token ${token} → slot ${slot}<br>${size > 1 ? `one of ${size} tokens` : "alone"}`;
+/** Members of a group that the pointer's text names one by one. */
+const MOST_NAMED = 12;
+
+function patchText({ token, slot, size, members }: Patch, score?: number): string {
+  const scored = score === undefined || Number.isNaN(score) ? "" : `<br>score ${brief(score)}`;
+  if (slot < 0) return `token ${token}, dropped${scored}`;
+  if (size < 2) return `token ${token} → slot ${slot}<br>alone${scored}`;
+  const more = members.length > MOST_NAMED ? `, and ${members.length - MOST_NAMED} more` : "";
+  return `token ${token} → slot ${slot}<br>one of ${size} tokens: ${
+    members.slice(0, MOST_NAMED).join(", ")
+  }${more}${scored}`;
 }
 
 /** Pixels of the overlay for one of the page, so that lines are sharp on dense screens too. */
@@ -303,7 +303,7 @@ const FADED = [255, 255, 255, 200];
 const UNTOUCHED = [255, 255, 255, 0];
 
 /** What lies over the image, as an image: tints and borders of the groups, the veil over dropped patches, the grid. */
-function overlay({ rows, columns, patches }: PatchMap, place: Place, colours: Map<number, string>): Picture {
+export function overlay({ rows, columns, patches }: PatchMap, place: Place, colours: Map<number, string>): Picture {
   const side = Math.max(4, Math.round(DENSITY * place.width / columns));
   const tall = Math.max(4, Math.round(DENSITY * place.height / rows));
   const [width, height] = [side * columns, tall * rows];

@@ -71,6 +71,7 @@ export {
 export { best, drawn, mix } from "./select.ts";
 export { checkLaws, type LawId, type LawResult, laws } from "./laws.ts";
 export { type Family, type Method, type MethodFacts, type ModelSizes, placeIn, trainingFree } from "./method.ts";
+export { type LookOptions, microscope, patchesByLayer, type Specimen } from "./microscope.ts";
 export { mergeSchedule, type Schedule } from "./schedule.ts";
 export {
   bipartiteSoftMatching,

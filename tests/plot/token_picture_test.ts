@@ -39,7 +39,7 @@ Deno.test("tokenPicture() tells token, slot and size of the group where the poin
   const [trace] = tokenPicture({ image, grid, slot: [0, 0, 1, -1] }).data;
   assert.deepEqual(trace.z, [[0, 0], [1, -1]]);
   assert.deepEqual(trace.text, [
-    ["token 0 → slot 0<br>one of 2 tokens", "token 1 → slot 0<br>one of 2 tokens"],
+    ["token 0 → slot 0<br>one of 2 tokens: 0, 1", "token 1 → slot 0<br>one of 2 tokens: 0, 1"],
     ["token 2 → slot 1<br>alone", "token 3, dropped"],
   ]);
 });
@@ -47,7 +47,7 @@ Deno.test("tokenPicture() tells token, slot and size of the group where the poin
 Deno.test("tokenPicture() takes the class token as the first of one slot more", () => {
   const fig = tokenPicture({ image, grid, slot: [0, 1, 0, 2, 2] });
   assert.deepEqual(fig.data[0].z, [[1, 0], [2, 2]]);
-  assert.equal((fig.data[0].text as string[][])[0][1], "token 2 → slot 0<br>one of 2 tokens"); // with the class token
+  assert.equal((fig.data[0].text as string[][])[0][1], "token 2 → slot 0<br>one of 2 tokens: 0, 2"); // with the class token
 });
 
 Deno.test("tokenPicture() counts tokens, groups and dropped patches in caption and alternative text", () => {

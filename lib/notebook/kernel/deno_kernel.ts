@@ -19,7 +19,7 @@ import { type Connection, openWhenListening } from "../zmtp.ts";
 
 const START_LIMIT_MS = 30_000;
 /** What the relay keeps of one part of a message; the rest of it is thrown away unread, in bytes. */
-const LONGEST_PART = 24 * 1024 * 1024;
+const LONGEST_PART = 11 * 1024 * 1024;
 
 /** Code that loads our part inside the kernel. Loading it twice does nothing. */
 const LOAD_INSIDE = `await import(${JSON.stringify(new URL("./inside/mod.ts", import.meta.url).href)}); undefined`;

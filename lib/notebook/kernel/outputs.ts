@@ -12,6 +12,8 @@ import type { FrontEnd } from "./front_end.ts";
 /** Prints are joined for this long, in milliseconds, or until they are this long, in characters. */
 const JOIN_MS = 30;
 const JOIN_CHARACTERS = 256 * 1024;
+/** A longer print goes out in pieces, in characters. */
+const LONGEST_PRINT = 1_000_000;
 /** What one display may hold, in bytes. */
 const LARGEST_DISPLAY = 1_000_000;
 /** What one cell may print, in characters. */
@@ -30,19 +32,31 @@ export class Outputs {
     this.#front = front;
   }
 
-  /** A print. */
-  async print(cell: Cell, name: string, text: string): Promise<void> {
+  /**
+   * A print.
+   *
+   * @param isStart The print was longer still, and only its start was read.
+   */
+  async print(cell: Cell, name: string, text: string, isStart = false): Promise<void> {
     const room = MOST_PRINTED - cell.printed;
     cell.printed += text.length;
     if (room < 0) return;
-    if (text.length > room) {
-      const limit = megabytes(MOST_PRINTED);
-      text = `${
-        text.slice(0, room)
-      }\n… cut here: this cell has printed more than ${limit}; write to a file what is long\n`;
-      cell.printed = Infinity;
+    const isCut = isStart || text.length > room;
+    for (let at = 0; at < Math.min(text.length, room); at += LONGEST_PRINT) {
+      await this.#join(cell, name, text.slice(at, Math.min(at + LONGEST_PRINT, room)));
     }
-    text = cell.inWords(text);
+    if (!isCut) return;
+    cell.printed = Infinity;
+    const limit = megabytes(MOST_PRINTED);
+    await this.#join(
+      cell,
+      name,
+      `\n… cut here: this cell has printed more than ${limit}; write to a file what is long\n`,
+    );
+  }
+
+  async #join(cell: Cell, name: string, print: string): Promise<void> {
+    const text = cell.inWords(print);
     if (this.#joined && (this.#joined.cell !== cell || this.#joined.name !== name)) await this.flush();
     this.#joined ??= { cell, name, texts: [], length: 0 };
     this.#joined.texts.push(text);

@@ -258,23 +258,24 @@ export class Relay {
     }
     if (!cell) return;
     if (type === "stream") {
-      const { name, text } = streamOf(parts.content);
-      await this.#outputs.print(cell, name, text);
+      const { name, text, isStart } = streamOf(parts.content);
+      await this.#outputs.print(cell, name, text, isStart);
     } else if (type === "error" && fullLength(parts.content) === parts.content.length) {
       await this.#fail(cell, inWords(cell, fromJson(parts.content)));
     } else await this.#outputs.show(cell, type, parts.content, { metadata, buffers: parts.buffers });
   }
 }
 
-/** A print; of one that is far too large, what was kept. */
-function streamOf(content: Uint8Array): { name: string; text: string } {
+/** A print; of one that is far too large, its start, which is what was kept. */
+function streamOf(content: Uint8Array): { name: string; text: string; isStart: boolean } {
   if (fullLength(content) === content.length) {
     const { name, text } = fromJson(content);
-    return { name: String(name), text: String(text) };
+    return { name: String(name), text: String(text), isStart: false };
   }
-  const start = new TextDecoder().decode(content.subarray(0, MOST_PRINTED + 100));
+  const start = new TextDecoder().decode(content.subarray(0, MOST_PRINTED));
   const [head, name] = start.match(/^\{"name":"(\w+)","text":"/) ?? [];
-  if (head === undefined) return { name: "stdout", text: "" };
+  if (head === undefined) return { name: "stdout", text: "", isStart: true };
+  // an escape or a character that was cut in two goes
   const whole = start.slice(head.length).replace(/(?<!\\)(?:\\\\)*\\(?:u[0-9a-f]{0,3})?$/, "").replace(/\uFFFD$/, "");
-  return { name, text: `${JSON.parse(`"${whole}"`)}${" ".repeat(MOST_PRINTED)}`.slice(0, MOST_PRINTED + 1) };
+  return { name, text: JSON.parse(`"${whole}"`), isStart: true };
 }
