@@ -43,3 +43,53 @@ exercise({
     { args: [577, 25, 24], expect: 8, hint: "half of an odd number of tokens is rounded down" },
   ],
 });
+
+exercise({
+  name: "the temporal concept",
+  cases: [
+    {
+      args: [[5, 140], [10, 70]],
+      expect: [2, 0.5],
+      hint: "a ratio per variable: the later state over the earlier one",
+    },
+    { args: [[4], [4]], expect: [1], hint: "no change is 1" },
+    { args: [[0, 2], [3, 3]], expect: [1, 1.5], hint: "from 0 no ratio leads anywhere: 1" },
+  ],
+});
+
+exercise({
+  name: "a conformal half width",
+  cases: [
+    { args: [[5, 1, 4, 2, 3, 9, 8, 7, 6], 0.9], expect: 9, hint: "rank 9 of 9, the smallest first; did you sort?" },
+    { args: [[3, 1, 2], 0.5], expect: 2, hint: "rank ceil(4 x 0.5) = 2" },
+    {
+      args: [[1, 2], 0.9],
+      expect: Infinity,
+      hint: "two errors cannot promise 90 %: there is no rank 3 among them",
+    },
+  ],
+});
+
+exercise({
+  name: "an edit of concepts",
+  cases: [
+    {
+      args: [[1, 2, 3], [10, 10, 10], 1, 0.5],
+      expect: [10, 5, 30],
+      hint: "set one concept, leave the others, multiply",
+    },
+    { args: [[0.9], [100], 0, 1], expect: [100], hint: "a concept of 1 gives the base back" },
+    { args: [[2, 2], [0, 7], 0, 5], expect: [0, 14], hint: "nothing times anything is nothing" },
+  ],
+});
+
+exercise({
+  name: "a sign test",
+  tolerance: 1e-4,
+  cases: [
+    { args: [5, 5], expect: 0.0625, hint: "two tails: all five on one side, or all five on the other: 2 / 2^5" },
+    { args: [5, 10], expect: 1, hint: "half of them: as even as can be" },
+    { args: [9, 10], expect: 0.021484375, hint: "twice the probability of 9 or 10 of 10" },
+    { args: [1, 10], expect: 0.021484375, hint: "the other tail counts as much" },
+  ],
+});
