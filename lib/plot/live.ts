@@ -16,21 +16,23 @@ export interface LiveFigure {
 }
 
 /**
- * A place for a figure that changes, in the output of the running cell. Outside a notebook it shows nothing.
+ * A place for a figure that changes, in the output of the running cell.
+ *
+ * @returns Undefined outside a notebook.
  *
  * @example
  * ```ts
  * import { curves } from "tessera/plot/mod.ts";
  * const live = liveFigure();
  * const losses = [3, 2, 1.5];
- * losses.forEach((_, i) => live.show(curves([{ name: "loss", x: [0, 1, 2].slice(0, i + 1), y: losses.slice(0, i + 1) }])));
- * await live.done(curves([{ name: "loss", x: [0, 1, 2], y: losses }]));
+ * losses.forEach((_, i) => live?.show(curves([{ name: "loss", x: [0, 1, 2].slice(0, i + 1), y: losses.slice(0, i + 1) }])));
+ * await live?.done(curves([{ name: "loss", x: [0, 1, 2], y: losses }]));
  * ```
  */
-export function liveFigure(): LiveFigure {
+export function liveFigure(): LiveFigure | undefined {
   const output = outputInPlace();
-  return {
-    show: (figure) => void output?.(liveBundle(figure)),
-    done: async (figure) => await output?.(await figure[display]()),
+  return output && {
+    show: (figure) => void output(liveBundle(figure)),
+    done: async (figure) => await output(await figure[display]()),
   };
 }

@@ -100,13 +100,21 @@ export class History {
 
   /** The last numbers in one line. */
   lastLine(): string {
-    const { loss = [] } = this.values;
-    const recent = loss.slice(-20);
+    return [this.lastLoss(), this.lastValidation()].filter((text) => text !== "").join("; ");
+  }
+
+  /** The loss, as the mean of the last steps; one step's alone says little. */
+  lastLoss(): string {
+    const recent = (this.values.loss ?? []).slice(-20);
     const mean = recent.reduce((sum, value) => sum + value, 0) / recent.length;
-    const validated = Object.entries(this.validation.at(-1)?.values ?? {}).map(([name, value]) =>
-      `validation ${name} ${value.toPrecision(4)}`
-    );
-    return [...(recent.length ? [`loss ${mean.toPrecision(4)}`] : []), ...validated].join(", ");
+    return recent.length ? `loss ${mean.toPrecision(4)}` : "";
+  }
+
+  /** What `validate` gave last; the first few numbers. */
+  lastValidation(): string {
+    const values = Object.entries(this.validation.at(-1)?.values ?? {}).slice(0, 4);
+    const texts = values.map(([name, value]) => `${name} ${value.toPrecision(4)}`);
+    return texts.length ? `validation: ${texts.join(", ")}` : "";
   }
 }
 
@@ -139,8 +147,8 @@ export function lossCurve(
     const [epochs, losses] = [validated.map(({ epoch }) => epoch), validated.map(({ values }) => values.loss)];
     series.push({ name: "validation", x: epochs, y: losses, dash: true });
   }
-  const status = [`step ${history.steps} of ${total}`, history.lastLine(), note].filter((text) => text !== "").join(
-    ", ",
-  );
-  return curves(series, { title: status, x: "epoch", y: "loss", xRange: [0, total / perEpoch] });
+  const status = [`step ${history.steps} of ${total}`, history.lastLoss(), note].filter((text) => text !== "");
+  const validation = history.lastValidation();
+  const title = status.join(", ") + (validation && `<br><span style="font-size:12px">${validation}</span>`);
+  return curves(series, { title, x: "epoch", y: "loss", xRange: [0, 1.02 * total / perEpoch] });
 }
