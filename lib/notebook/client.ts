@@ -5,7 +5,7 @@
  * @module
  */
 import { randomUUID } from "node:crypto";
-import { fileURLToPath } from "node:url";
+import { kernelspec } from "./kernelspec.ts";
 import { executeContent, freeConnection, type Message, packRequest, unpack } from "./message.ts";
 import { type Connection, openWhenListening } from "./zmtp.ts";
 
@@ -32,7 +32,6 @@ const STOP_LIMIT_MS = 5_000;
 /** What every kernel writes first. */
 const UNSTABLE_WARNING = /^Warning "deno jupyter" is unstable.*\n/;
 
-const kernelParent = fileURLToPath(new URL("./kernel_parent.ts", import.meta.url));
 const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
 /** A running kernel. */
@@ -73,8 +72,9 @@ export class Kernel {
     const connection = freeConnection();
     const file = Deno.makeTempFileSync({ prefix: "tessera-", suffix: ".json" });
     Deno.writeTextFileSync(file, JSON.stringify(connection));
-    const parent = new Deno.Command(Deno.execPath(), {
-      args: ["run", "-A", "--no-config", "--no-lock", kernelParent, file],
+    const [program, ...args] = kernelspec("linux").argv as string[]; // the same everywhere, also where Jupyter takes another
+    const parent = new Deno.Command(program, {
+      args: [...args.slice(0, -1), file],
       cwd,
       env,
       stdin: "null",

@@ -15,7 +15,7 @@ export function kernelspec(os: typeof Deno.build.os = Deno.build.os): Record<str
   // Windows has no SIGINT to send: there the plain kernel, which Jupyter interrupts by a message.
   const argv = os === "windows"
     ? [Deno.execPath(), "jupyter", "--kernel", "--conn", "{connection_file}"]
-    : [Deno.execPath(), "run", "-A", "--no-config", "--no-lock", parent, "{connection_file}"];
+    : [Deno.execPath(), "run", "-A", "--no-config", "--no-lock", "--v8-flags=--expose-gc", parent, "{connection_file}"];
   return {
     argv,
     display_name: KERNEL_TITLE,

@@ -6,6 +6,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { type Browser, chromium, type Locator, type Page } from "playwright-core";
+import type { Shown } from "../../experiments/kernel/defects.ts";
 import { writeJupyterFiles } from "../../lib/notebook/kernelspec.ts";
 import { exists, root, venvProgram } from "../../lib/notebook/paths.ts";
 
@@ -53,6 +54,8 @@ export interface LabOptions {
   theme?: "JupyterLab Light" | "JupyterLab Dark";
   width?: number;
   height?: number;
+  /** Other kernels than the project's: a folder for JUPYTER_PATH, and their names. */
+  kernels?: { folder: string; names: readonly string[] };
 }
 
 /** One cell as JupyterLab knows it, on the screen or not. */
@@ -64,7 +67,7 @@ export interface CellState {
   running: boolean;
   /** Whether its outputs may run scripts. */
   trusted: boolean;
-  outputs: { output_type: string; data?: Record<string, unknown>; evalue?: string }[];
+  outputs: Shown[];
 }
 
 /** A running JupyterLab with its browser. */
@@ -92,7 +95,8 @@ export class Lab {
   }
 
   /** Starts the server, and the browser while that gets ready. */
-  static async start({ theme = "JupyterLab Light", width = 1280, height = 900 }: LabOptions = {}): Promise<Lab> {
+  static async start(options: LabOptions = {}): Promise<Lab> {
+    const { theme = "JupyterLab Light", width = 1280, height = 900, kernels } = options;
     writeJupyterFiles();
     const folder = Deno.makeTempDirSync({ prefix: "tessera-browser-" });
     const settings = `${folder}/settings/@jupyterlab/apputils-extension`;
@@ -101,7 +105,7 @@ export class Lab {
 
     const token = randomBytes(24).toString("hex");
     const port = freePort();
-    const server = startServer(folder, port, token);
+    const server = startServer(folder, port, token, kernels);
     let browser: Browser | undefined;
     try {
       browser = await chromium.launch({ executablePath: findChromium(), args: CHROMIUM_FLAGS }); // with a fresh profile
@@ -203,9 +207,45 @@ export class NotebookPage {
         type === "code" && (running || executionCount === null)
       );
       const failed = cells.some(({ outputs }) => outputs.some(({ output_type }) => output_type === "error"));
-      if (left.length === 0 || failed) return cells;
+      if (left.length === 0 || failed) return await this.#whenSettled();
     }
     throw new Error(`cells were still running after ${limitMs / 1000} s`);
+  }
+
+  /** The cells when the kernel is idle and nothing has changed for a moment: a cell has run before its outputs are here. */
+  async #whenSettled(): Promise<CellState[]> {
+    await this.whenIdle();
+    let cells = await this.cells();
+    for (let attempt = 0; attempt < 20; attempt++) {
+      await pause(150);
+      const again = await this.cells();
+      if (JSON.stringify(again) === JSON.stringify(cells)) return again;
+      cells = again;
+    }
+    throw new Error("the outputs still changed 3 s after the kernel was idle");
+  }
+
+  /** Runs one cell, as Shift+Enter does. */
+  async runCell(index: number, limitMs: number): Promise<"ran" | "failed" | "hangs"> {
+    return await this.page.evaluate<"ran" | "failed" | "hangs">(`(async () => {
+      const { content } = jupyterapp.shell.currentWidget;
+      content.deselectAll();
+      content.activeCellIndex = ${index};
+      const running = jupyterapp.commands.execute("notebook:run-cell");
+      const ran = await Promise.race([running, new Promise((f) => setTimeout(() => f("hangs"), ${limitMs}))]);
+      return ran === "hangs" ? ran : ran === false ? "failed" : "ran";
+    })()`);
+  }
+
+  /** Presses Stop. */
+  async interrupt(): Promise<void> {
+    await this.page.evaluate(`jupyterapp.shell.currentWidget.sessionContext.session.kernel.interrupt()`);
+  }
+
+  /** Restarts the kernel, busy or not. */
+  async restart(): Promise<void> {
+    await this.page.evaluate(`jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()`);
+    await this.whenIdle();
   }
 
   /** Brings a cell onto the screen and gives its element. */
@@ -223,7 +263,7 @@ export class NotebookPage {
   }
 }
 
-function startServer(folder: string, port: number, token: string): Server {
+function startServer(folder: string, port: number, token: string, kernels: LabOptions["kernels"]): Server {
   const own = (name: string) => `${folder}/${name}`;
   const process = new Deno.Command(venvProgram("jupyter-lab"), {
     args: [
@@ -234,11 +274,13 @@ function startServer(folder: string, port: number, token: string): Server {
       "--LabApp.expose_app_in_browser=True",
       "--ContentsManager.allow_hidden=True", // names with a dot at their start
       `--FileCheckpoints.checkpoint_dir=${own("checkpoints")}`,
+      ...(kernels?.names ?? []).map((name) => `--KernelSpecManager.allowed_kernelspecs=${name}`),
       ...(Deno.uid() === 0 ? ["--allow-root"] : []),
     ],
     cwd: root,
     env: {
       JUPYTER_TOKEN: token,
+      ...(kernels ? { JUPYTER_PATH: kernels.folder } : {}),
       JUPYTER_CONFIG_DIR: own("config"),
       JUPYTER_DATA_DIR: own("data"), // also the signatures of trusted notebooks
       JUPYTER_RUNTIME_DIR: own("runtime"),

@@ -12,8 +12,6 @@ import type { FrontEnd } from "./front_end.ts";
 /** Prints are joined for this long, in milliseconds, or until they are this long, in characters. */
 const JOIN_MS = 30;
 const JOIN_CHARACTERS = 256 * 1024;
-/** A longer print goes out in pieces, in characters. */
-const LONGEST_PRINT = 1_000_000;
 /** What one display may hold, in bytes. */
 const LARGEST_DISPLAY = 1_000_000;
 /** What one cell may print, in characters. */
@@ -42,9 +40,7 @@ export class Outputs {
     cell.printed += text.length;
     if (room < 0) return;
     const isCut = isStart || text.length > room;
-    for (let at = 0; at < Math.min(text.length, room); at += LONGEST_PRINT) {
-      await this.#join(cell, name, text.slice(at, Math.min(at + LONGEST_PRINT, room)));
-    }
+    await this.#join(cell, name, text.slice(0, room)); // in one piece: JupyterLab draws all of it anew for each
     if (!isCut) return;
     cell.printed = Infinity;
     const limit = megabytes(MOST_PRINTED);

@@ -16,6 +16,9 @@ import { MOST_PRINTED, Outputs } from "./outputs.ts";
 
 /** Cells whose late outputs and stack traces are still known. */
 const REMEMBERED_CELLS = 2000;
+/** After a longer output its memory is given back at once, in bytes: outputs come faster than garbage is collected. */
+const LARGE_OUTPUT = 4_000_000;
+const collectGarbage = (globalThis as { gc?: () => void }).gc; // the kernelspec asks V8 for it
 
 /** What the process that runs the relay does. */
 export interface RelayOptions {
@@ -260,6 +263,7 @@ export class Relay {
     if (type === "stream") {
       const { name, text, isStart } = streamOf(parts.content);
       await this.#outputs.print(cell, name, text, isStart);
+      if (text.length > LARGE_OUTPUT) collectGarbage?.();
     } else if (type === "error" && fullLength(parts.content) === parts.content.length) {
       await this.#fail(cell, inWords(cell, fromJson(parts.content)));
     } else await this.#outputs.show(cell, type, parts.content, { metadata, buffers: parts.buffers });

@@ -16,8 +16,6 @@ const ANSWER_MS = 400;
 const PATIENCE_MS = 3000;
 /** A cell that has not ended by then goes on computing after its await was given up, or waits for what cannot be ended. */
 const END_MS = 1500;
-/** As much of a core, as a part of one, is computing. */
-const COMPUTING = 0.3;
 
 /** Ends what a kernel runs. */
 export class Stop {
@@ -40,16 +38,15 @@ export class Stop {
     await this.#relay.ready;
     const cell = this.#relay.running;
     const before = this.#heard();
-    const start = { at: performance.now(), computed: this.#computed() };
-    this.#kernel.process.kill("SIGINT");
     const heard = () => this.#heard() !== before;
     const ended = () => this.#relay.running !== cell;
-    const isComputing = () => (this.#computed() - start.computed) / (performance.now() - start.at) > COMPUTING;
-    if (await within(ANSWER_MS, heard)) {
-      if (cell && !await within(END_MS, ended) && isComputing()) await this.#terminate(before, false);
+    this.#kernel.process.kill("SIGINT");
+    const computing = new Computing(this.#kernel.process.pid);
+    if (await within(ANSWER_MS, heard, computing)) {
+      const waits = new Computing(this.#kernel.process.pid);
+      if (cell && !await within(END_MS, ended, waits) && waits.mostly) await this.#terminate(before, false);
     } else if (cell && !ended()) {
-      const unknown = Number.isNaN(start.computed);
-      if (unknown || isComputing() || !await within(PATIENCE_MS, heard)) await this.#terminate(before, true);
+      if (computing.mostly !== false || !await within(PATIENCE_MS, heard)) await this.#terminate(before, true);
     }
     if (!cell || await within(END_MS, ended)) {
       await within(ANSWER_MS, heard); // a press that is still on its way must not stop the next cell
@@ -75,22 +72,43 @@ export class Stop {
       return "0";
     }
   }
+}
 
-  /** How long the kernel has computed so far, in milliseconds; not a number where the system does not say. */
-  #computed(): number {
+/** Whether a process computes, seen by how often one of its threads runs or wants to. */
+class Computing {
+  #pid: number;
+  #looks = 0;
+  #runs = 0;
+
+  constructor(pid: number) {
+    this.#pid = pid;
+  }
+
+  /** Looks once. */
+  look(): void {
     try {
-      const fields = Deno.readTextFileSync(`/proc/${this.#kernel.process.pid}/stat`).replace(/^.*\) /s, "").split(" ");
-      return (Number(fields[11]) + Number(fields[12])) * 10; // user and system time, in hundredths of a second
+      const threads = [...Deno.readDirSync(`/proc/${this.#pid}/task`)];
+      const states = threads.map(({ name }) =>
+        Deno.readTextFileSync(`/proc/${this.#pid}/task/${name}/stat`).replace(/^.*\) /s, "")[0]
+      );
+      this.#looks++;
+      if (states.includes("R")) this.#runs++;
     } catch {
-      return NaN;
+      // another system, or a thread that has just ended
     }
+  }
+
+  /** Whether it did most of the times; undefined where the system does not say. */
+  get mostly(): boolean | undefined {
+    return this.#looks === 0 ? undefined : this.#runs > this.#looks / 2;
   }
 }
 
 /** Looks again and again until the time is over; whether it came true. */
-async function within(ms: number, isTrue: () => boolean): Promise<boolean> {
+async function within(ms: number, isTrue: () => boolean, meanwhile?: Computing): Promise<boolean> {
   const until = performance.now() + ms;
   while (!isTrue()) {
+    meanwhile?.look();
     if (performance.now() > until) return false;
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
