@@ -22,7 +22,7 @@ import { tf, tidy } from "../tensor/mod.ts";
  * import { tf } from "tessera/tensor/mod.ts";
  * const x = tf.tensor4d([[[[1, 0], [1, 0]]]]);
  * const [first, second] = rotary(x, tf.tensor2d([[0, Math.PI / 2]])).arraySync()[0][0];
- * assert.deepEqual([first, second.map(Math.round)], [[1, 0], [0, 1]]);
+ * assert.deepEqual([first, second.map((value) => Math.round(Math.abs(value)))], [[1, 0], [0, 1]]);
  * ```
  */
 export function rotary(x: tf.Tensor4D, positions: tf.Tensor2D, base = 10000): tf.Tensor4D {

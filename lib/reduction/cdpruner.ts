@@ -72,7 +72,7 @@ export function relevance(patches: tf.Tensor3D, texts: tf.Tensor3D, options: Rel
  *
  * The volume that token i would add is the squared length of what is left of `relevance_i unit_i` after the directions of
  * the chosen ones are taken out of it. So no kernel is made: each choice takes one direction out of all tokens, which
- * costs `2nC`, together `2nkC` multiply-accumulates for n tokens of which k are chosen. Extra memory: `4(4nC)` bytes and a
+ * costs `2nC`, and measures what is left, which costs `nC`: together `3nkC` multiplications. Extra memory: `20nC` bytes and a
  * few numbers per token, whatever k is. Reads nothing back.
  *
  * @param features [batch, tokens, channels]
@@ -101,7 +101,7 @@ export function dppOrder(features: tf.Tensor3D, relevance: tf.Tensor2D, keep: nu
     for (let chosen = 0; chosen < keep; chosen++) {
       const before = left, wasOpen = open;
       const [pick, next, nowOpen] = tidy(() => {
-        const volume = before.square().sum<tf.Tensor2D>(2);
+        const volume = tidy(() => before.square().sum<tf.Tensor2D>(2));
         const best = where<tf.Tensor2D>(wasOpen.cast("bool"), volume, -1);
         const spanned = tf.lessEqual(best.max(1, true), smallest);
         const rest = where<tf.Tensor2D>(wasOpen.cast("bool"), relevant, -Infinity);
@@ -199,7 +199,7 @@ export const cdprunerMethod = trainingFree(cdpruner, {
   models: "vision-language",
   traceable: true,
   golden: ["cdpruner.select"],
-  cost: "2nkC multiplications; 16nC bytes",
+  cost: "3nkC multiplications; 20nC bytes",
   differs:
     "from the code in the sign of the relevance, in scaling it image by image, and in going on by relevance where the rank is used up",
   breaks: { mass: "tokens are dropped" },

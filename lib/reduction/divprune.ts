@@ -26,7 +26,7 @@ const ROWS_AT_ONCE = 512;
  *
  * Costs `n²C + nkC` multiply-accumulates for n tokens of which k are chosen: the first token needs all pairs, 512 rows of
  * them at a time; each further one needs a product of the tokens with one of them and a running minimum, never a copy of
- * all pairs. Extra memory: `4(nC + 2 · min(n, 512) · n)` bytes and a few numbers per token. Reads nothing back.
+ * all pairs. Extra memory: `4(nC + min(n, 512) n)` bytes and a few numbers per token. Reads nothing back.
  *
  * @param features [batch, tokens, channels]
  * @param keep 1 to tokens.
@@ -144,12 +144,10 @@ function nearestOther(unit: tf.Tensor3D): tf.Tensor2D {
   for (let start = 0; start < tokens; start += ROWS_AT_ONCE) {
     const rows = Math.min(ROWS_AT_ONCE, tokens - start);
     parts.push(tidy(() => {
-      const cosine = tf.matMul<tf.Tensor3D>(unit.slice([0, start, 0], [-1, rows, -1]), unit, false, true); // [batch, rows, tokens]
-      const itself = tf.equal(
-        tf.range(start, start + rows, 1, "int32").expandDims(1),
-        tf.range(0, tokens, 1, "int32").expandDims(0),
-      );
-      return where<tf.Tensor3D>(itself.expandDims(0), -2, cosine).max<tf.Tensor2D>(2);
+      const cosine = tf.matMul<tf.Tensor3D>(unit.slice([0, start, 0], [-1, rows, -1]), unit, false, true);
+      if (tokens === 1) return cosine.squeeze<tf.Tensor2D>([2]);
+      const two = tf.topk(cosine, 2).values; // the token itself, and the other
+      return two.slice([0, 0, 1], [-1, -1, 1]).squeeze<tf.Tensor2D>([2]);
     }));
   }
   return tf.concat(parts, 1);
@@ -164,7 +162,7 @@ export const divpruneMethod = trainingFree(divprune, {
   models: "vision-language",
   traceable: true,
   golden: ["divprune.select"],
-  cost: "n²C + nkC multiplications; 4(nC + 2 min(n, 512) n) bytes",
+  cost: "n²C + nkC multiplications; 4(nC + min(n, 512) n) bytes",
   differs: "from the code in the order of tokens and in rounding half up",
   breaks: {
     mass: "tokens are dropped",

@@ -125,13 +125,13 @@ export function recycledCounts(gone: number): RecycledCounts {
  * @example Of 576 tokens 300 are wanted: 291 stay, 9 are made from 86 of the others
  * ```ts
  * import assert from "node:assert/strict";
- * const { made } = recycle();
+ * const { made } = recycleRated();
  * assert.equal(typeof made === "function" && made(576, 300), 9);
  * ```
  */
-export function recycle({ parity = false }: { readonly parity?: boolean } = {}): Combine {
+export function recycleRated({ parity = false }: { readonly parity?: boolean } = {}): Combine {
   return {
-    name: "recycle",
+    name: "recycle the best rated",
     needs: [],
     made: (patches, wanted) => {
       let keep = Math.max(1, wanted - 1); // one more that stays makes one less at most
@@ -161,7 +161,7 @@ export function recycle({ parity = false }: { readonly parity?: boolean } = {}):
 export type SparseVLMOptions = LayerBudget & {
   /** Whether dropped tokens are recycled; the second version of the authors' code does not. Default: true. */
   readonly recycles?: boolean;
-  /** Cluster with as many neighbours as there are clusters, see `recycle`. Default: false. */
+  /** Cluster with as many neighbours as there are clusters, see `recycleRated`. Default: false. */
   readonly parity?: boolean;
 };
 
@@ -180,7 +180,7 @@ export type SparseVLMOptions = LayerBudget & {
  * ```
  */
 export function sparsevlm({ recycles = true, parity = false, ...budget }: SparseVLMOptions): Reducer {
-  const combine = recycles ? recycle({ parity }) : drop;
+  const combine = recycles ? recycleRated({ parity }) : drop;
   return compose({ name: "sparsevlm", score: raterAttention, combine, hook: "beforeBlock" })(budget as LayerBudget);
 }
 

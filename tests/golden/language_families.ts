@@ -17,7 +17,7 @@ import { dycokeMap, dycokePlan } from "../../lib/reduction/dycoke.ts";
 import { fastv, ofLastWord } from "../../lib/reduction/fastv.ts";
 import { outliers, pruMergeMap, pruMergePlaces } from "../../lib/reduction/prumerge.ts";
 import { pyramiddrop } from "../../lib/reduction/pyramiddrop.ts";
-import { ratedBy, raterAttention, raters, recycle, recycledCounts } from "../../lib/reduction/sparsevlm.ts";
+import { ratedBy, raterAttention, raters, recycledCounts, recycleRated } from "../../lib/reduction/sparsevlm.ts";
 import { best } from "../../lib/reduction/select.ts";
 import { trimScore } from "../../lib/reduction/trim.ts";
 import { fastervlm, towerAttention } from "../../lib/reduction/fastervlm.ts";
@@ -132,7 +132,11 @@ export const languageFamilies: Readonly<Record<string, Family>> = {
     const x = tf.tensor3d([all]);
     const { clusters } = recycledCounts(gone);
     assertClose(clusters, outputs.cluster_num, "cluster_num");
-    const map = recycle({ parity: true }).combine({ stays, keep, made: clusters }, scores, imageView(x)) as SlotMap;
+    const map = recycleRated({ parity: true }).combine(
+      { stays, keep, made: clusters },
+      scores,
+      imageView(x),
+    ) as SlotMap;
     const [slots] = map.slot.arraySync();
     const order = (outputs.recycled_rank as number[]).map((rank) => places[rank]).toSorted((a, b) => a - b);
     assertClose(slots.flatMap((slot, place) => slot >= keep ? [place] : []), order, "recycled_rank");

@@ -83,8 +83,8 @@ export interface GridQuestions {
  * ```ts
  * import assert from "node:assert/strict";
  * const { text, answer, words } = gridQuestions({ images: 2, seed: 1 });
- * assert.deepEqual([...text.subarray(0, 3)].map((word) => words[word]), ["<start>", "star", "colour?"]);
- * assert.equal(words[answer[0]], "red");
+ * assert.deepEqual([...text.subarray(0, 3)].map((word) => words[word]), ["<start>", "ring", "colour?"]);
+ * assert.equal(words[answer[0]], "green");
  * ```
  */
 export function gridQuestions(options: GridQuestionsOptions): GridQuestions {
