@@ -6,6 +6,7 @@ import { catalogue, compose, type MethodName, randomScore, visionLanguage } from
 import { dycoke, fastv, prumerge, trim, vtw, withdrawalLayer } from "../../lib/reduction/mod.ts";
 import { backend, compile, randomKey, tf, tidy } from "../../lib/tensor/mod.ts";
 import { ask, questionTensors } from "../../experiments/vlm/evaluate.ts";
+import { coveredKernels } from "../tensor/kernels_table.ts";
 import { TinyVLM } from "../../experiments/vlm/models/tiny_vlm.ts";
 
 const model = await TinyVLM.load();
@@ -229,4 +230,19 @@ Deno.test("what is removed of an image keeps its size in the tokens that stand f
     const { size } = applyMap(maps[0]!, features);
     assert.ok(size.sum(1).dataSync().every((sum) => Math.abs(sum - 64) < 1e-3)); // nothing is dropped
   });
+});
+
+Deno.test("each kernel of TinyVLM and of its methods is in the table of kernels that are compared with the cpu backend", async () => {
+  const { features, text } = some(2);
+  const profile = await tf.profile(() => {
+    for (const name of names) {
+      tidy(() => model.forward(features, text, { reducer: halving(name), key: randomKey(1) }).logits.sum().dataSync());
+    }
+    tidy(() => tf.grad((x: tf.Tensor) => model.forward(x as tf.Tensor3D, text).logits.sum())(features));
+    tidy(() => model.agreement(features).dataSync());
+  });
+  const used = [...profile.kernelNames];
+  const covered = await coveredKernels();
+  assert.ok(used.length > 30, `${used.length}`);
+  assert.deepEqual(used.filter((name) => !covered.has(name) && !["unnamed scope", "backward"].includes(name)), []);
 });
