@@ -184,6 +184,41 @@ function count(flags: boolean[]): number {
   return flags.filter((flag) => flag).length;
 }
 
+/**
+ * Spearman's rank correlation: Pearson's correlation of mid-ranks.
+ *
+ * @throws {RangeError} Where lengths differ, there are fewer than two numbers, one is NaN, or all of one side are equal.
+ *
+ * @example The same order on other scales
+ * ```ts
+ * import assert from "node:assert/strict";
+ * assert.equal(spearman([1, 2, 3], [10, 100, 1000]), 1);
+ * ```
+ */
+export function spearman(a: Numbers, b: Numbers): number {
+  checkPairs("the first numbers", a, "the second numbers", b);
+  const [x, y] = [midRanks(a), midRanks(b)];
+  const middle = (a.length + 1) / 2;
+  let xx = 0, yy = 0, xy = 0;
+  for (let i = 0; i < x.length; i++) {
+    xx += (x[i] - middle) ** 2;
+    yy += (y[i] - middle) ** 2;
+    xy += (x[i] - middle) * (y[i] - middle);
+  }
+  if (xx === 0 || yy === 0) {
+    throw new RangeError(`a rank correlation needs numbers that differ, but all ${a.length} of one side are equal`);
+  }
+  return xy / Math.sqrt(xx * yy);
+}
+
+function midRanks(values: Numbers): Float64Array {
+  const bad = Array.from(values).findIndex(Number.isNaN);
+  if (bad !== -1) throw new RangeError(`numbers with NaN have no ranks, but number ${bad} is NaN`);
+  const ranks = new Float64Array(values.length);
+  for (const { from, to, members } of ties(values)) for (const i of members) ranks[i] = (from + to + 1) / 2;
+  return ranks;
+}
+
 // ---- Agreement of sets and partitions ------------------------------------------------------------------------------
 
 /**

@@ -15,6 +15,7 @@ import {
   proportionInterval,
   quantile,
   quantiles,
+  spearman,
   std,
   tQuantile,
 } from "../lib/stats.ts";
@@ -38,6 +39,7 @@ interface Golden {
   }[];
   paired: { name: string; a: number[]; b: number[]; value: number; t: number; p: number; low: number; high: number }[];
   t: [p: number, df: number, t: number][];
+  ranks: { name: string; a: number[]; b: number[]; rho: number }[];
   partitions: { name: string; a: number[]; b: number[]; ari: number }[];
 }
 
@@ -267,4 +269,10 @@ Deno.test("jaccard() counts what both have of what either has", () => {
   assert.equal(jaccard([false, false], [false, false]), 1);
   assert.equal(jaccard([true], [false]), 0);
   assert.throws(() => jaccard([true], [true, false]), RangeError);
+});
+
+Deno.test("spearman() agrees with SciPy, also where numbers tie", () => {
+  for (const { name, a, b, rho } of golden.ranks) close(spearman(a, b), rho, name);
+  assert.throws(() => spearman([1, 1], [1, 2]), /all 2 of one side are equal/);
+  assert.throws(() => spearman([1, NaN], [1, 2]), /number 1 is NaN/);
 });

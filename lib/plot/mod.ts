@@ -31,6 +31,7 @@ export {
   type MicroscopeOptions,
   tokenMicroscope,
 } from "./token_microscope.ts";
+export { pareto, paretoFront, type ParetoOptions, type ParetoPoint, paretoPoints, type ParetoRow } from "./pareto.ts";
 export { enlarge, type Picture } from "./png.ts";
 export { type DrawnGraph, graphFigure, type GraphOptions } from "./graph.ts";
 export { table } from "./tables.ts";
