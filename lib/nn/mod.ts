@@ -22,6 +22,7 @@ export * from "./rotary.ts";
 export {
   applyMap,
   type Budget,
+  budgetOf,
   clamped,
   combineMatrix,
   composeMaps,

@@ -80,7 +80,7 @@ export const reducers = Object.fromEntries(
 /** The name of a method that works off the shelf. */
 export type ReducerName = keyof typeof reducers;
 
-export type { KeepBudget, KeepRateBudget, LayerBudget, RemoveBudget } from "./budget.ts";
+export { type KeepBudget, type KeepRateBudget, type LayerBudget, patchesLeft, type RemoveBudget } from "./budget.ts";
 export { Catalogue } from "./catalogue.ts";
 export { type Choice, type Combine, compose, type Parts, type Score, type Select } from "./compose.ts";
 export { drop, joinNearest, pack } from "./combine.ts";
