@@ -20,6 +20,7 @@ export {
 } from "./icd10cm.ts";
 export { parseIdx, readIdx } from "./idx.ts";
 export { decodeImage, type Image, type ImageOptions, readImage } from "./image.ts";
+export { type ImageFolderOptions, readImageFolder, writeImage } from "./image_folder.ts";
 export { type ImageLoader, type ImageSet, selectImages } from "./image_set.ts";
 export { fromLongRows, type LongRow, type LongTable, type LongTableOptions, readLongTable } from "./long_table.ts";
 export { mnist } from "./mnist.ts";

@@ -79,7 +79,17 @@ export interface SizedTokens {
   readonly size: tf.Tensor2D;
 }
 
-/** `Budget` of a reduction from `tokens` to `outputs`; says why where that is not what was requested. */
+/**
+ * `Budget` of a reduction from `tokens` to `outputs`; says why where that is not what was requested.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * const clampedBy = "only two pairs are there";
+ * assert.deepEqual(budgetOf(5, 3, 4, clampedBy), { requested: 4, achieved: 2, clampedBy });
+ * assert.deepEqual(budgetOf(5, 3, 2, clampedBy), { requested: 2, achieved: 2 });
+ * ```
+ */
 export function budgetOf(tokens: number, outputs: number, requested: number, reason: string): Budget {
   const achieved = tokens - outputs;
   return achieved === requested ? { requested, achieved } : { requested, achieved, clampedBy: reason };
