@@ -45,6 +45,58 @@ exercise({
 });
 
 exercise({
+  name: "rank correlation",
+  cases: [
+    { args: [[1, 2, 3], [10, 20, 30]], expect: 1, hint: "the same order is 1, whatever the distances" },
+    { args: [[1, 2, 3], [3, 2, 1]], expect: -1, hint: "the opposite order is -1" },
+    {
+      args: [[3, 1, 2, 9], [30, 10, 99, 50]],
+      expect: 0.4,
+      hint: "1 - 6 Σ d² / (n (n² - 1)), d = difference of the ranks",
+    },
+  ],
+});
+
+exercise({
+  name: "corners protected",
+  cases: [
+    {
+      args: [[1, 4, 3, 2], 2],
+      expect: [5, 5, 5, 5],
+      hint: "a 2 x 2 grid is all corners: each gets the largest score plus 1",
+    },
+    {
+      args: [[0, 0.5, 0, 0.5, 1, 0.5, 0, 0.5, 0], 3],
+      expect: [2, 0.5, 2, 0.5, 1, 0.5, 2, 0.5, 2],
+      hint: "the first and the last of the first and of the last row; the others keep their scores",
+    },
+  ],
+});
+
+exercise({
+  name: "who may leave",
+  cases: [
+    { args: [1, 4], expect: [1, 3], hint: "behind one special token the pairs are (1, 2) and (3, 4)" },
+    { args: [1, 5], expect: [1, 3], hint: "the last of an odd number of patches has nobody on its right" },
+    { args: [0, 2], expect: [0], hint: "without special tokens the first patch may leave" },
+    { args: [2, 1], expect: [], hint: "one patch is no pair" },
+  ],
+});
+
+exercise({
+  name: "the Pareto front",
+  cases: [
+    {
+      args: [[[1, 0.7], [2, 0.6], [3, 0.9]]],
+      expect: [true, false, true],
+      hint: "the second is dearer and worse than the first",
+    },
+    { args: [[[1, 0.5], [1, 0.5]]], expect: [true, true], hint: "equal points do not beat each other" },
+    { args: [[[2, 0.8], [1, 0.8]]], expect: [false, true], hint: "as good and cheaper is better" },
+  ],
+});
+
+exercise({
   name: "the temporal concept",
   cases: [
     {
@@ -66,14 +118,6 @@ exercise({
       args: [[1, 2], 0.9],
       expect: Infinity,
       hint: "two errors cannot promise 90 %: there is no rank 3 among them",
-  name: "rank correlation",
-  cases: [
-    { args: [[1, 2, 3], [10, 20, 30]], expect: 1, hint: "the same order is 1, whatever the distances" },
-    { args: [[1, 2, 3], [3, 2, 1]], expect: -1, hint: "the opposite order is -1" },
-    {
-      args: [[3, 1, 2, 9], [30, 10, 99, 50]],
-      expect: 0.4,
-      hint: "1 - 6 Σ d² / (n (n² - 1)), d = difference of the ranks",
     },
   ],
 });
@@ -88,18 +132,6 @@ exercise({
     },
     { args: [[0.9], [100], 0, 1], expect: [100], hint: "a concept of 1 gives the base back" },
     { args: [[2, 2], [0, 7], 0, 5], expect: [0, 14], hint: "nothing times anything is nothing" },
-  name: "corners protected",
-  cases: [
-    {
-      args: [[1, 4, 3, 2], 2],
-      expect: [5, 5, 5, 5],
-      hint: "a 2 x 2 grid is all corners: each gets the largest score plus 1",
-    },
-    {
-      args: [[0, 0.5, 0, 0.5, 1, 0.5, 0, 0.5, 0], 3],
-      expect: [2, 0.5, 2, 0.5, 1, 0.5, 2, 0.5, 2],
-      hint: "the first and the last of the first and of the last row; the others keep their scores",
-    },
   ],
 });
 
@@ -111,24 +143,5 @@ exercise({
     { args: [5, 10], expect: 1, hint: "half of them: as even as can be" },
     { args: [9, 10], expect: 0.021484375, hint: "twice the probability of 9 or 10 of 10" },
     { args: [1, 10], expect: 0.021484375, hint: "the other tail counts as much" },
-  name: "who may leave",
-  cases: [
-    { args: [1, 4], expect: [1, 3], hint: "behind one special token the pairs are (1, 2) and (3, 4)" },
-    { args: [1, 5], expect: [1, 3], hint: "the last of an odd number of patches has nobody on its right" },
-    { args: [0, 2], expect: [0], hint: "without special tokens the first patch may leave" },
-    { args: [2, 1], expect: [], hint: "one patch is no pair" },
-  ],
-});
-
-exercise({
-  name: "the Pareto front",
-  cases: [
-    {
-      args: [[[1, 0.7], [2, 0.6], [3, 0.9]]],
-      expect: [true, false, true],
-      hint: "the second is dearer and worse than the first",
-    },
-    { args: [[[1, 0.5], [1, 0.5]]], expect: [true, true], hint: "equal points do not beat each other" },
-    { args: [[[2, 0.8], [1, 0.8]]], expect: [false, true], hint: "as good and cheaper is better" },
   ],
 });
