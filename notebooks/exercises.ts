@@ -97,6 +97,15 @@ exercise({
 });
 
 exercise({
+  name: "images needed",
+  cases: [
+    { args: [0.9, 0.8], expect: 97, hint: "0.09 + 0.16 times 3.8416, over 0.01, rounded up" },
+    { args: [0.84, 0.85], expect: 10062, hint: "a tenth of the difference needs a hundred times the images" },
+    { args: [0.5, 1], expect: 4, hint: "where q is 1 it adds no variance" },
+  ],
+});
+
+exercise({
   name: "the temporal concept",
   cases: [
     {
