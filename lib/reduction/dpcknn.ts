@@ -57,8 +57,9 @@ export type DPCKNNOptions = LayerBudget & {
  * divided by the root of the number of channels. Equal products, equal distances, equal densities: the lower
  * place first.
  *
- * Costs 2 tokens² x channels multiplications (tokens² x channels up to 1448 tokens) and, per image, 8 MB for a block of
- * distances: never a tokens x tokens matrix beyond that. Reads nothing back.
+ * Costs 2 tokens² x channels multiplications (tokens² x channels up to 1448 tokens), tokens x clusters x channels for
+ * joining, and per image a few blocks of distances of 8 MB each: never a tokens x tokens matrix beyond that. Reads nothing
+ * back.
  *
  * @param x [batch, tokens, channels]
  *
@@ -87,9 +88,12 @@ export function dpcKnn(
     const look = <T extends tf.Tensor>(at: (squared: tf.Tensor3D, first: number) => T): T =>
       oneBlock ? tf.tidy(() => at(oneBlock, 0)) : overRows(scaled, at);
 
-    const nearest = look((squared) => tf.topk(tf.neg(squared), near).values.mean(2) as tf.Tensor2D); // minus the mean
-    const density = tf.exp(nearest);
-    const farthest = look((squared) => squared.max(2) as tf.Tensor2D).max(1, true).expandDims<tf.Tensor3D>(2);
+    const both = look((squared) =>
+      tf.stack([tf.topk(tf.neg(squared), near).values.mean(2), squared.max(2)], 2) as tf.Tensor3D
+    );
+    const [nearest, farthestOf] = tf.unstack(both, 2) as [tf.Tensor2D, tf.Tensor2D]; // minus the mean; the largest
+    const density = tf.exp<tf.Tensor2D>(nearest);
+    const farthest = farthestOf.max(1, true).expandDims<tf.Tensor3D>(2);
     const peak = look((squared, first) => {
       const own = density.slice([0, first], [-1, squared.shape[1]]).expandDims(2);
       const others = density.expandDims(1);
@@ -212,7 +216,7 @@ export const dpcknnMethod = trainingFree(dpcknn, {
   tier: 1,
   traceable: true,
   golden: ["dpcknn.cluster_and_merge", "dpcknn.ctm_scored", "vit_dpcknn.forward"],
-  cost: "n²C multiplications, twice that above 1448 tokens; 8 MB of distances at a time",
+  cost: "n²C + nkC multiplications, 2n²C + nkC above 1448 tokens; a few blocks of 8 MB",
   differs: "from the code in leaving out random noise on the density, in weighting by size, and in the order",
   breaks: { U6: "its density is not the same at another scale" },
 });

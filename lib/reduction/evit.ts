@@ -14,6 +14,7 @@ import { type Budget, budgetOf, perMass, type SlotMap } from "../nn/token_map.ts
 import { tf, tidy } from "../tensor/mod.ts";
 import { type LayerBudget, patchesLeft, type Rounding } from "./budget.ts";
 import { trainingFree } from "./method.ts";
+import { refuseNaNIn } from "./special.ts";
 import { classAttention, pruneByScore } from "./prune.ts";
 
 /** Options of EViT. */
@@ -80,7 +81,7 @@ export function evit(options: EViTOptions): Reducer {
       const budget = fusingBudget(view, keepOf(view));
       const keep = view.tokens - specialTokens - budget.achieved - 1;
       return tidy(() => ({
-        ...fuseInattentive(classAttention(need(view, "attention", "evit"), specialTokens), {
+        ...fuseInattentive(refuseNaNIn(classAttention(need(view, "attention", "evit"), specialTokens), "evit", view), {
           keep,
           specialTokens,
           parity,

@@ -45,8 +45,9 @@ export type KMedoidsOptions = LayerBudget & {
  * Clusters tokens around medoids: from the tokens of highest weight, joins every token to the nearest medoid (Euclidean;
  * equal: the earlier medoid), moves each medoid to the best member of its cluster, and again.
  *
- * Costs, per iteration, tokens² x (channels + clusters) + tokens x clusters x channels multiplications, and per image 8 MB
- * for a block of distances and tokens x clusters floats: no tokens x tokens matrix. Reads nothing back.
+ * Costs, per iteration, tokens² x (channels + clusters) + tokens x clusters x channels multiplications (the last term once
+ * more in the end), and per image a few blocks of distances of 8 MB and of tokens x clusters floats: no tokens x tokens
+ * matrix. Reads nothing back.
  *
  * @param x [batch, tokens, channels]
  * @returns The medoids, and the nearest of them for each token.
@@ -166,7 +167,7 @@ export const kmedoidsMethod = trainingFree(kmedoids, {
   tier: 1,
   traceable: true,
   golden: ["kmedoids.k_medoids_fit", "vit_kmedoids.forward"],
-  cost: "3 x (n²(C + k) + nkC) multiplications; 8 MB of distances at a time and nk floats",
+  cost: "3 x (n²(C + k) + nkC) + nkC multiplications; a few blocks of 8 MB and of nk floats",
   differs: "from the code in how medoids move (over their members, important ones first) and in the order",
   breaks: { M2: "the medoid stands for its cluster, not the mean" },
 });

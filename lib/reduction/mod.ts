@@ -96,7 +96,8 @@ export { best, drawn, mix } from "./select.ts";
 export { checkLaws, type LawId, type LawResult, laws } from "./laws.ts";
 export { type Family, type Method, type MethodFacts, type ModelSizes, placeIn, trainingFree } from "./method.ts";
 export { type LookOptions, microscope, patchesByLayer, type Specimen } from "./microscope.ts";
-export { mergeSchedule, type Schedule } from "./schedule.ts";
+export { evenly, mergeSchedule, type Schedule, shrinking } from "./schedule.ts";
+export { type Solution, solveBudget, type SolveOptions, tokenCounts } from "./solve.ts";
 export {
   bipartiteSoftMatching,
   kthBipartiteSoftMatching,

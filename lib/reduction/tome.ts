@@ -14,6 +14,7 @@ import { gatherTokens, placeOfHighest, rankDescending, refuseNaN, stableTopK, tf
 import { type LayerBudget, patchesLeft, truncate, truncateAsReference } from "./budget.ts";
 import { trainingFree } from "./method.ts";
 import { unitLength } from "./similarity.ts";
+import { refuseNaNIn } from "./special.ts";
 
 /** Options of one bipartite soft matching. */
 export interface MatchingOptions {
@@ -185,7 +186,7 @@ export function tome(options: ToMeOptions): Reducer {
     plan: (place) => matchingBudget(requested(place), place.tokens, place.specialTokens),
     reduce: (view: BlockView) =>
       tidy(() =>
-        bipartiteSoftMatching(need(view, "keys", "tome").mean<tf.Tensor3D>(1), {
+        bipartiteSoftMatching(refuseNaNIn(need(view, "keys", "tome").mean<tf.Tensor3D>(1), "tome", view), {
           r: requested(view),
           classToken: view.specialTokens > 0,
           distillToken: view.specialTokens > 1,

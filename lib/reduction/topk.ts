@@ -11,6 +11,7 @@
 import { need, type Reducer } from "../nn/reducer.ts";
 import { type LayerBudget, patchesLeft, truncate, truncateAsReference } from "./budget.ts";
 import { trainingFree } from "./method.ts";
+import { refuseNaNIn } from "./special.ts";
 import { classAttention, pruneByScore, pruningBudget } from "./prune.ts";
 import { tidy } from "../tensor/mod.ts";
 
@@ -43,7 +44,7 @@ export function topk(options: TopKOptions): Reducer {
       const budget = pruningBudget(view, left(view));
       const keep = view.tokens - specialTokens - budget.achieved;
       return tidy(() => ({
-        ...pruneByScore(classAttention(need(view, "attention", "topk"), specialTokens), {
+        ...pruneByScore(refuseNaNIn(classAttention(need(view, "attention", "topk"), specialTokens), "topk", view), {
           keep,
           specialTokens,
           parity,

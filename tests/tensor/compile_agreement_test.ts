@@ -4,7 +4,7 @@ import { backend, compile, randomKey, tf, tidy } from "tessera/tensor/mod.ts";
 import { attention, type AttentionParameters } from "tessera/nn/attention.ts";
 import { layerNorm, mlp } from "tessera/nn/layers.ts";
 import { ViT } from "tessera/nn/vit.ts";
-import { type ReducerName, reducers } from "tessera/reduction/mod.ts";
+import { catalogue, type MethodName, type ModelSizes } from "tessera/reduction/mod.ts";
 import { assertClose, compiledWays, normalTensor } from "./agreement.ts";
 import { rowInputs, rows, rowTensors } from "./kernels_table.ts";
 
@@ -126,7 +126,13 @@ for (const [task, make] of Object.entries({ "an MLP": mlpTask, "a ViT block": bl
   }
 }
 
-const names: (ReducerName | undefined)[] = [undefined, ...Object.keys(reducers) as ReducerName[]];
+// What reads values back is a loop by nature. First-tier methods in the quick run, all in the full one.
+const traceable = (catalogue.names as MethodName[]).filter((name) => {
+  const { traceable, tier, models } = catalogue.get(name);
+  return traceable && models !== "vision-language" && (full || tier === 1);
+});
+const names: (MethodName | undefined)[] = [undefined, ...traceable];
+const sizes: ModelSizes = { width: 48, heads: 3, layers: 4, grid: [7, 7], specialTokens: 1 };
 const ways = compiledWays.filter(({ xla }) => full || !xla);
 // By XLA one model takes seconds to compile: in the quick run all of them as graphs, and one by XLA.
 const models = names.flatMap((reducer) => ways.map((way) => ({ reducer, ...way })));
@@ -139,7 +145,7 @@ for (const { reducer: name, name: way, xla } of models) {
     async fn() {
       const model = await ViT.load("mnist");
       tf.tidy(() => {
-        const reducer = name && reducers[name]({ r: 6 });
+        const reducer = name && catalogue.get(name).forModel({ r: 6 }, sizes);
         const images = normalTensor<tf.Tensor4D>("images", [2, 28, 28, 1]);
         const key = randomKey(3);
         const run = (images: tf.Tensor4D, key: tf.Tensor1D) => {
