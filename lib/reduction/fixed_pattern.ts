@@ -10,11 +10,12 @@
  *
  * @module
  */
-import { need, type Place, type Reducer } from "../nn/reducer.ts";
+import { type Place, type Reducer } from "../nn/reducer.ts";
 import { tf, tidy } from "../tensor/mod.ts";
 import { type LayerBudget, patchesLeft, truncate, truncateAsReference } from "./budget.ts";
 import { trainingFree } from "./method.ts";
 import { pruneByScore, pruningBudget } from "./prune.ts";
+import { patchNumbers } from "./special.ts";
 
 /** How distance is measured: rows plus columns, straight, or the longer of the two. */
 export type Distance = "l1" | "l2" | "linf";
@@ -138,8 +139,7 @@ export function fixedPattern(options: FixedPatternOptions): Reducer {
         const nearestFirst = distances.map((_, patch) => patch).sort((a, b) => distances[a] - distances[b] || a - b);
         const rank = new Float32Array(distances.length);
         for (const [place, patch] of nearestFirst.entries()) rank[patch] = -place;
-        const patch = need(view, "positions", "fixed pattern").slice([0, specialTokens]).sub(specialTokens)
-          .round().cast("int32");
+        const patch = patchNumbers(view, "fixed pattern");
         const score = tf.gather<tf.Tensor>(tf.tensor1d(rank), patch) as tf.Tensor2D;
         const keep = view.tokens - specialTokens - budget.achieved;
         return { ...pruneByScore(score, { keep, specialTokens }), budget };

@@ -77,15 +77,18 @@ export function kMedoidsFit(x: tf.Tensor3D, options: KMedoidsFitOptions): Cluste
     let centres = weight ? stableTopK(counts, clusters) : evenlySpread(batch, tokens, clusters);
     const numbers = tf.range(0, clusters, 1, "int32").reshape([1, 1, clusters]);
     for (let i = 0; i < iterations; i++) {
-      const member = tf.equal<tf.Tensor3D>(nearest(metric, centres).expandDims(2), numbers); // [batch, tokens, clusters]
-      const mass = parity
-        ? tf.ones<tf.Rank.R3>([batch, tokens, clusters]) // the reference sums over all tokens, members or not
-        : tf.mul<tf.Tensor3D>(member.cast("float32"), counts.expandDims(2));
-      let cost = overRows(metric, (squared) => tf.matMul<tf.Tensor3D>(tf.sqrt(squared), mass));
-      if (parity) cost = cost.mul(counts.expandDims(2)); // and weighs the candidate, so that important ones are avoided
-      const best = where<tf.Tensor3D>(member, cost, Infinity).argMin<tf.Tensor2D>(1);
-      const filled = tf.any<tf.Tensor2D>(member, 1);
-      centres = where<tf.Tensor2D>(filled, best, parity ? tf.zerosLike(best) : centres); // an empty cluster stays
+      const before = centres;
+      centres = tidy(() => {
+        const member = tf.equal<tf.Tensor3D>(nearest(metric, before).expandDims(2), numbers); // [batch, tokens, clusters]
+        const mass = parity
+          ? tf.ones<tf.Rank.R3>([batch, tokens, clusters]) // the reference sums over all tokens, members or not
+          : tf.mul<tf.Tensor3D>(member.cast("float32"), counts.expandDims(2));
+        let cost = overRows(metric, (squared) => tf.matMul<tf.Tensor3D>(tf.sqrt(squared), mass));
+        if (parity) cost = cost.mul(counts.expandDims(2)); // and weighs the candidate, so that important ones are avoided
+        const best = where<tf.Tensor3D>(member, cost, Infinity).argMin<tf.Tensor2D>(1);
+        const filled = tf.any<tf.Tensor2D>(member, 1);
+        return where<tf.Tensor2D>(filled, best, parity ? tf.zerosLike(best) : before); // an empty cluster stays
+      });
     }
     return { centres, assignment: nearest(metric, centres) };
   });

@@ -12,6 +12,7 @@ import { type Budget, budgetOf } from "../nn/token_map.ts";
 import { tf, tidy } from "../tensor/mod.ts";
 import { type LayerBudget, patchesLeft } from "./budget.ts";
 import { trainingFree } from "./method.ts";
+import { checkGrid } from "./special.ts";
 
 /**
  * The grids that a grid can be pooled to, finest first: by 1, and by every square that divides it, in turn.
@@ -53,6 +54,7 @@ export function nestedPooling(options: LayerBudget): Reducer {
   const scale = (place: Place, patches: number) =>
     poolingScales(place.grid).find(([rows, columns]) => rows * columns <= patches)!;
   const planned = (place: Place): Budget => {
+    checkGrid(place, "nested pooling");
     const patches = place.tokens - place.specialTokens;
     const wanted = Math.max(1, left(place));
     if (wanted >= patches) {

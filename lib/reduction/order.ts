@@ -46,8 +46,9 @@ export function inInputOrder(map: SlotMap): SlotMap {
 export function beforeSorting(map: SlotMap, order: tf.Tensor2D): SlotMap {
   return tidy(() => {
     const place = argsort(order);
+    const { anchorsInOrder: _, ...rest } = map; // no longer
     return {
-      ...map,
+      ...rest,
       slot: gatherTokens(map.slot, place),
       ...(map.weight ? { weight: gatherTokens(map.weight, place) } : {}),
       ...(map.anchor

@@ -15,6 +15,7 @@ import { tf, tidy } from "../tensor/mod.ts";
 import { type LayerBudget, patchesLeft } from "./budget.ts";
 import { trainingFree } from "./method.ts";
 import { pruningBudget } from "./prune.ts";
+import { checkGrid } from "./special.ts";
 
 /** A rectangle of patches: rows top .. bottom - 1 and columns left .. right - 1. */
 interface Part {
@@ -74,7 +75,7 @@ export function pooling(options: LayerBudget): Reducer {
     name: "pooling",
     needs: [],
     proportionalAttention: false,
-    plan: (place) => pruningBudget(place, left(place)),
+    plan: (place) => (checkGrid(place, "pooling"), pruningBudget(place, left(place))),
     reduce: (view): SlotMap => {
       const { tokens, specialTokens, grid } = view;
       const budget = pruningBudget(view, left(view));

@@ -3,8 +3,8 @@
  *
  * @module
  */
-import type { Place } from "../nn/reducer.ts";
-import { NaNScore } from "../nn/reduction_errors.ts";
+import { type BlockView, need, type Place } from "../nn/reducer.ts";
+import { GridMismatch, NaNScore } from "../nn/reduction_errors.ts";
 import type { SlotMap, SoftMap } from "../nn/token_map.ts";
 import { refuseNaN, tf, tidy } from "../tensor/mod.ts";
 
@@ -60,6 +60,49 @@ export function withSpecialTokens(map: SlotMap | SoftMap, specialTokens: number)
       ...(map.anchor ? { anchor: tf.concat([ones.cast<tf.Tensor2D>("bool"), map.anchor], 1) } : {}),
     };
   });
+}
+
+/**
+ * Where in the grid each patch began: its number, row by row. [batch, patches] int32
+ *
+ * @throws {NeedsMissing} Where the model carries no positions.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { randomBlock } from "tessera/reduction/laws.ts";
+ * const { view } = randomBlock(1);
+ * assert.deepEqual(patchNumbers(view, "mine").arraySync()[0].slice(0, 2), [0, 1]);
+ * ```
+ */
+export function patchNumbers(view: BlockView, method: string): tf.Tensor2D {
+  const { initialTokens, grid: [rows, columns], specialTokens } = view;
+  const special = initialTokens - rows * columns; // those that are special here may have been patches
+  return tidy(() =>
+    need(view, "positions", method).slice([0, specialTokens]).sub(special).round().cast<tf.Tensor2D>("int32")
+  );
+}
+
+/**
+ * Refuses a grid that is not that of the patches: a method that goes by places would put them wrong.
+ *
+ * @throws {GridMismatch} Where rows times columns is not the number of patches at the start.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * const place = { layer: 0, layers: 1, tokens: 5, initialTokens: 5, specialTokens: 1, grid: [2, 3] as const };
+ * assert.throws(() => checkGrid(place, "pooling"), /^GridMismatch: pooling needs all patches of a grid of 2 x 3, but there/);
+ * ```
+ */
+export function checkGrid({ initialTokens, specialTokens, grid: [rows, columns] }: Place, method: string): void {
+  if (rows * columns === initialTokens - specialTokens) return;
+  throw new GridMismatch(
+    `${method} needs all patches of a grid of ${rows} x ${columns}, but there are ${
+      initialTokens - specialTokens
+    }; give ` +
+      "the grid of the patches, and protect none",
+  );
 }
 
 function softWithSpecialTokens(map: SoftMap, specialTokens: number): SoftMap {

@@ -39,7 +39,15 @@ export type ToFuOptions = LayerBudget & {
  * ```
  */
 export function dropLeaving(map: SlotMap): SlotMap {
-  return tidy(() => ({ ...map, slot: where<tf.Tensor2D>(map.anchor!, map.slot, -1) }));
+  const { kind, tokens, outputs, anchor, budget } = map;
+  return tidy(() => ({
+    kind,
+    tokens,
+    outputs,
+    slot: where<tf.Tensor2D>(anchor!, map.slot, -1),
+    anchor: anchor!,
+    budget,
+  }));
 }
 
 /**
@@ -100,8 +108,7 @@ export function tofu(options: ToFuOptions): Reducer {
         const keys = refuseNaNIn(need(view, "keys", "tofu").mean<tf.Tensor3D>(1), "tofu", view);
         const map = bipartiteSoftMatching(keys, {
           r: budget.achieved,
-          classToken: specialTokens > 0,
-          distillToken: specialTokens > 1,
+          specialTokens,
           firstOfA: parity || layer % 2 === 0 ? 0 : 1,
           parity,
         });

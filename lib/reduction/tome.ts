@@ -24,6 +24,8 @@ export interface MatchingOptions {
   readonly classToken?: boolean;
   /** Leave token 1, the distillation token, alone. Default: false. */
   readonly distillToken?: boolean;
+  /** Leave so many tokens in front alone, whatever the two above say. */
+  readonly specialTokens?: number;
   /** Where set A begins: 0 takes the even tokens, 1 the odd ones. Default: 0. */
   readonly firstOfA?: 0 | 1;
   /** The authors' order of outputs: what stays of A, then B. Default: false, the order of the input. */
@@ -58,17 +60,21 @@ export type ToMeOptions = LayerBudget & {
  * ```
  */
 export function bipartiteSoftMatching(metric: tf.Tensor3D, options: MatchingOptions): SlotMap {
-  const { r, classToken = true, distillToken = false, firstOfA = 0, parity = false } = options;
+  const { r, specialTokens, firstOfA = 0, parity = false } = options;
+  const classToken = specialTokens === undefined ? options.classToken ?? true : specialTokens > 0;
+  const distillToken = specialTokens === undefined ? options.distillToken ?? false : specialTokens > 1;
   if (!Number.isInteger(r) || r < 0) {
     throw new RangeError(`r must be a whole number of pairs from 0, but it is ${r}; to merge nothing, pass 0`);
   }
   const [batch, tokens] = metric.shape;
-  const budget = matchingBudget(r, tokens, Number(classToken) + Number(distillToken));
+  const budget = matchingBudget(r, tokens, specialTokens ?? Number(classToken) + Number(distillToken));
   if (budget.achieved === 0) return { ...identityMap(batch, tokens), budget };
 
   return tidy(() => {
     const unit = unitLength(refuseNaN(metric, "ToMe's metric"));
-    const protectedTokens = [...(classToken ? [0] : []), ...(distillToken ? [1] : [])];
+    const protectedTokens = specialTokens === undefined
+      ? [...(classToken ? [0] : []), ...(distillToken ? [1] : [])]
+      : Array.from({ length: specialTokens }, (_, token) => token);
     const [a, b] = [everySecond(unit, firstOfA), everySecond(unit, 1 - firstOfA)];
     const similarity = tf.matMul<tf.Tensor3D>(a, b, false, true); // [batch, A, B]
     const allowed = forbid(similarity, protectedTokens, firstOfA);
@@ -188,8 +194,7 @@ export function tome(options: ToMeOptions): Reducer {
       tidy(() =>
         bipartiteSoftMatching(refuseNaNIn(need(view, "keys", "tome").mean<tf.Tensor3D>(1), "tome", view), {
           r: requested(view),
-          classToken: view.specialTokens > 0,
-          distillToken: view.specialTokens > 1,
+          specialTokens: view.specialTokens,
           // in the order of the input A and B must change places, or the same tokens would face each other in each block
           firstOfA: parity || view.layer % 2 === 0 ? 0 : 1,
           parity,

@@ -17,7 +17,7 @@ import { type LayerBudget, patchesLeft, truncate, truncateAsReference } from "./
 import { trainingFree } from "./method.ts";
 import { meanWeights } from "./order.ts";
 import { cosine } from "./similarity.ts";
-import { refuseNaNIn, withSpecialTokens } from "./special.ts";
+import { patchNumbers, refuseNaNIn, withSpecialTokens } from "./special.ts";
 import { int, where } from "./where.ts";
 
 /** Options of ToMeSD. */
@@ -137,9 +137,7 @@ export function tomesd(options: ToMeSDOptions): Reducer {
         const keys = need(view, "keys", "tomesd").mean<tf.Tensor3D>(1).slice([0, specialTokens, 0]) as tf.Tensor3D;
         const chosen = new Float32Array(grid[0] * grid[1]);
         for (const patch of cellTokens(grid, fitting(view))) chosen[patch] = 1;
-        const patch = need(view, "positions", "tomesd").slice([0, specialTokens]).sub(specialTokens).round().cast(
-          "int32",
-        );
+        const patch = patchNumbers(view, "tomesd");
         const joinable = tf.greater<tf.Tensor2D>(tf.gather<tf.Tensor>(tf.tensor1d(chosen), patch), 0);
         const map = mergeIntoCells(refuseNaNIn(keys, "tomesd", view), joinable, { r: budget.achieved, parity });
         return { ...withSpecialTokens(map, specialTokens), budget };

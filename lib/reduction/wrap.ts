@@ -78,7 +78,7 @@ export function protect(reducer: Reducer, patches: readonly number[]): Reducer {
     reduce: (view) =>
       tidy(() => {
         // once something has gone they stand in front already
-        if (view.tokens < view.initialTokens) return reducer.reduce({ ...view, ...inner(view) });
+        if (view.tokens < view.initialTokens) return reducer.reduce({ ...view, ...inner(placeOf(view)) });
         const { specialTokens, tokens } = view;
         const front = Array.from({ length: specialTokens }, (_, token) => token);
         const chosen = patches.map((patch) => specialTokens + patch);
@@ -86,7 +86,7 @@ export function protect(reducer: Reducer, patches: readonly number[]): Reducer {
           .filter((token) => !chosen.includes(token));
         const order = [...front, ...chosen, ...rest];
         const moved = takeTokens(view, order);
-        return asBefore(reducer.reduce({ ...moved, ...inner(moved), ...tensorsOf(moved) }), order);
+        return asBefore(reducer.reduce({ ...moved, ...inner(placeOf(moved)) }), order);
       }),
   };
 }
@@ -318,8 +318,15 @@ function perGroup(name: string, reducer: Reducer, groups: Groups): Reducer {
             ...patches.slice(group * each, (group + 1) * each).map((patch) => specialTokens + patch),
           ])
         );
-        const together = sideBySide(parts);
-        const map = reducer.reduce({ ...together, ...inner(view), ...tensorsOf(together) });
+        // in a group patches are counted from its own first one; once some have gone, nobody knows which were there
+        const whole = sideBySide(parts);
+        const own = tf.range(0, specialTokens + each).expandDims<tf.Tensor2D>(0).tile<tf.Tensor2D>([
+          whole.x.shape[0],
+          1,
+        ]);
+        const { positions: _, ...others } = whole;
+        const together: BlockView = tokens === initialTokens ? { ...others, positions: own } : others;
+        const map = reducer.reduce({ ...together, ...inner(placeOf(view)) });
         const order = [...front, ...patches.map((patch) => specialTokens + patch)];
         return { ...asBefore(apart(map, count, specialTokens), order), budget: planned(view) };
       }),
@@ -371,21 +378,24 @@ function apart(map: TokenMap, count: number, specialTokens: number): SlotMap {
 }
 
 /** The map of tokens that were put in `order`, as a map of the tokens in the order before. */
-function asBefore<M extends TokenMap>(map: M, order: readonly number[]): M {
+function asBefore(map: SlotMap, order: readonly number[]): SlotMap;
+function asBefore(map: TokenMap, order: readonly number[]): TokenMap;
+function asBefore(map: TokenMap, order: readonly number[]): TokenMap {
   const inverse = new Int32Array(order.length);
   for (const [place, token] of order.entries()) inverse[token] = place;
   const rows = tf.tensor1d(inverse, "int32");
   const back = <T extends tf.Tensor>(t: T, axis: number) => tf.gather(t, rows, axis) as T;
   if (map.kind === "slots") {
-    const { slot, weight, anchor } = map as SlotMap;
+    const { anchorsInOrder: _, ...rest } = map; // no longer
+    const { slot, weight, anchor } = rest;
     return {
-      ...map,
+      ...rest,
       slot: back(slot, 1),
       ...(weight ? { weight: back(weight, 1) } : {}),
       ...(anchor ? { anchor: back(anchor, 1) } : {}),
     };
   }
-  const { matrix, mass, back: way, transform } = map as Extract<TokenMap, { kind: "soft" }>;
+  const { matrix, mass, back: way, transform } = map;
   const moved = tf.tensor1d(Int32Array.from(order), "int32");
   return {
     ...map,
@@ -410,9 +420,9 @@ function joined(name: string, ...parts: readonly Reducer[]): Omit<Reducer, "plan
   };
 }
 
-/** The tensors of a view, without its place. */
-function tensorsOf(view: BlockView): Pick<BlockView, "x" | "size"> {
-  return { x: view.x, size: view.size };
+/** The place of a view, without its tensors. */
+function placeOf({ layer, layers, tokens, initialTokens, specialTokens, grid }: BlockView): Place {
+  return { layer, layers, tokens, initialTokens, specialTokens, grid };
 }
 
 function sum(a: Budget, b: Budget): Budget {
