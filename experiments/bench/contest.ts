@@ -39,8 +39,10 @@ const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 const REST_MS = 30;
 /** A worker that has not answered after so long is given up, in milliseconds. */
 const PATIENCE_MS = 120_000;
-/** A slow system is measured once if a call would take more than this, and not at all above four times that, in s. */
-const SLOW_S = 5;
+/** A fallback is measured in one round only if its first call took longer than this, in seconds. */
+const SLOW_S = 0.5;
+/** A fallback is not measured where a call would take longer than this, in seconds. */
+const TOO_SLOW_S = 8;
 /** Roughly, products of matrices without TensorFlow, in GFLOP/s. */
 const FALLBACK_RATE = { wasm: 12, cpu: 0.5 } as const;
 
@@ -137,7 +139,7 @@ export async function measure(name: WorkloadName, contest: Contest, signal: Abor
   for (const system of systems) {
     if (without.includes(system)) continue;
     if ((system === "torch" || system === "jax") && !contest.python) refuse(system, contest.withoutPeers);
-    else if (secondsWithoutTensorFlow(system, flops) > 4 * SLOW_S) {
+    else if (secondsWithoutTensorFlow(system, flops) > TOO_SLOW_S) {
       refuse(system, `a call would take about ${Math.round(secondsWithoutTensorFlow(system, flops))} s`);
     } else workers.set(system, new Worker(system, contest));
   }

@@ -6,7 +6,7 @@
 import * as tf from "@tensorflow/tfjs";
 import { tensorflow } from "./backend.ts";
 import { giveBackMemory } from "./capi.ts";
-import type { GraphFunction } from "./graph.ts";
+import type { GraphFunction, Operation } from "./graph.ts";
 import { joinBounds, refuseOutOfRange } from "./index_bounds.ts";
 import { alias, type Capture, trace, type TracedGraph } from "./trace.ts";
 import { putTogether } from "./tree.ts";
@@ -20,6 +20,8 @@ export interface TraceReport {
   readonly signature: string;
   /** Operations in the graph, inputs and constants included. */
   readonly nodes: number;
+  /** The operations themselves, for drawing: each with the places in this list that its inputs come from. */
+  readonly operations: readonly Operation[];
   /** Tensors that go in at each call: arguments, variables, tensors from outside. */
   readonly inputs: number;
   /** Variables that it reads or assigns. */
@@ -52,7 +54,7 @@ const TRIAL_CALLS = 10;
 /** One trace. */
 export class Executable {
   readonly #traced: Omit<TracedGraph, "graph">;
-  readonly #about: Pick<TraceReport, "signature" | "nodes" | "constantBytes" | "traceSeconds">;
+  readonly #about: Pick<TraceReport, "signature" | "nodes" | "operations" | "constantBytes" | "traceSeconds">;
   readonly #function: GraphFunction;
   /** The same, with the indices that are to be looked at as a last output. */
   readonly #watched: GraphFunction | undefined;
@@ -93,8 +95,8 @@ export class Executable {
     }
     this.#traced = traced;
     this.#xla = xla;
-    const { nodes, constantBytes } = graph;
-    this.#about = { signature, nodes, constantBytes, traceSeconds: secondsSince(start) };
+    const { nodes, operations, constantBytes } = graph;
+    this.#about = { signature, nodes, operations, constantBytes, traceSeconds: secondsSince(start) };
   }
 
   /** Whether a call assigns variables. */

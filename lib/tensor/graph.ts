@@ -19,6 +19,18 @@ export interface Output {
   readonly dtype: number;
   /** The values of a constant. */
   readonly constant?: TensorValues;
+  /** Which node it comes out of, in the order in which nodes were added. */
+  readonly node: number;
+}
+
+/** One node of a graph, for looking at. */
+export interface Operation {
+  /** TensorFlow's name of the op: MatMul, Const, Placeholder. */
+  readonly op: string;
+  /** The nodes that it takes inputs from. */
+  readonly inputs: readonly number[];
+  /** Shape of what comes out, of the first output where there are several. */
+  readonly shape: readonly number[];
 }
 
 const BYTES_PER_OUTPUT = 16; // an address, an int32, padding
@@ -31,6 +43,8 @@ export class Graph {
   nodes = 0;
   /** Bytes of the constants that are part of the graph. */
   constantBytes = 0;
+  /** The nodes, in the order in which they were added. */
+  readonly operations: Operation[] = [];
 
   readonly #binding: TensorFlowBinding;
   readonly #graph: Pointer;
@@ -53,7 +67,7 @@ export class Graph {
     const definition = this.#definition(op);
     refuseEffects(op, definition, outputs);
     const { graphs } = this.#binding;
-    return this.#finish(op, outputs, (node) => {
+    return this.#finish(op, inputs, outputs, (node) => {
       let next = 0;
       for (const { list } of definition.inputs) {
         if (list === undefined) {
@@ -71,7 +85,7 @@ export class Graph {
 
   /** A place for an input of the function. */
   placeholder(shape: number[], dtype: number): Output {
-    return this.#finish("Placeholder", 1, (node) => {
+    return this.#finish("Placeholder", [], 1, (node) => {
       this.#set(node, "Placeholder", { name: "dtype", type: AttributeType.TYPE, value: dtype });
       this.#set(node, "Placeholder", { name: "shape", type: AttributeType.SHAPE, value: shape });
     })[0];
@@ -127,16 +141,19 @@ export class Graph {
     this.#binding.graphs.TF_DeleteGraph(this.#graph);
   }
 
-  #finish(op: string, outputs: number, build: (node: Pointer) => void): Output[] {
+  #finish(op: string, inputs: Output[], outputs: number, build: (node: Pointer) => void): Output[] {
     const { graphs } = this.#binding;
     const node = graphs.TF_NewOperation(this.#graph, cString(op), new TextEncoder().encode(`n${this.nodes++}\0`))!;
     build(node);
     const made = this.#binding.checked(op, (status) => graphs.TF_FinishOperation(node, status))!;
     const count = Math.min(outputs, graphs.TF_OperationNumOutputs(made));
-    return Array.from({ length: count }, (_, i) => this.#output(op, made, i));
+    const number = this.nodes - 1;
+    const result = Array.from({ length: count }, (_, i) => this.#output(op, made, i, number));
+    this.operations.push({ op, inputs: inputs.map(({ node }) => node), shape: result[0]?.shape ?? [] });
+    return result;
   }
 
-  #output(op: string, node: Pointer, index: number): Output {
+  #output(op: string, node: Pointer, index: number, number: number): Output {
     const { graphs } = this.#binding;
     const bytes = new Uint8Array(BYTES_PER_OUTPUT);
     const view = new DataView(bytes.buffer);
@@ -154,16 +171,21 @@ export class Graph {
           "compute it outside, or choose by a mask of known shape (tf.where) instead",
       );
     }
-    return { bytes, shape, dtype: graphs.TF_OperationOutputType(bytes) };
+    return { bytes, shape, dtype: graphs.TF_OperationOutputType(bytes), node: number };
   }
 
   #constant(shape: number[], dtype: number, values: TensorValues): Output {
     const { graphs } = this.#binding;
-    const [output] = this.#binding.withHostTensor(shape, dtype, values, (tensor) =>
-      this.#finish("Const", 1, (node) => {
-        this.#binding.checked("Const", (status) => graphs.TF_SetAttrTensor(node, cString("value"), tensor, status));
-        this.#set(node, "Const", { name: "dtype", type: AttributeType.TYPE, value: dtype });
-      }));
+    const [output] = this.#binding.withHostTensor(
+      shape,
+      dtype,
+      values,
+      (tensor) =>
+        this.#finish("Const", [], 1, (node) => {
+          this.#binding.checked("Const", (status) => graphs.TF_SetAttrTensor(node, cString("value"), tensor, status));
+          this.#set(node, "Const", { name: "dtype", type: AttributeType.TYPE, value: dtype });
+        }),
+    );
     this.constantBytes += ArrayBuffer.isView(values) ? values.byteLength : 0;
     return { ...output, constant: values };
   }

@@ -36,4 +36,5 @@ export { associativeScan, linearRecurrence, scan } from "./scan.ts";
 export { tidy } from "./tidy.ts";
 export { compile, type Compiled, type CompileOptions, type Explanation } from "./compile.ts";
 export type { TraceReport, XLAOption } from "./executable.ts";
+export type { Operation } from "./graph.ts";
 export { TraceError } from "./trace_error.ts";

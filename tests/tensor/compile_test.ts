@@ -358,6 +358,12 @@ testClean("explain() tells what was traced, and shows itself", () => {
     [trace.signature, trace.inputs, trace.variables, trace.capturedBytes, trace.xla, trace.calls],
     ["[float32[3]]", 3, 1, 12, false, 4],
   );
+  assert.equal(trace.operations.length, trace.nodes);
+  const products = trace.operations.filter(({ op }) => op === "Mul");
+  assert.deepEqual(products.map(({ inputs }) => inputs.map((i) => trace.operations[i].op)), [[
+    "Placeholder",
+    "Placeholder",
+  ]]);
   assert.ok(trace.nodes >= 7 && trace.traceSeconds > 0 && trace.seconds > 0);
   const text = String(explanation);
   assert.match(text, /^attend: 1 trace\n\[float32\[3\]\]\n {2}\d+ nodes, 3 inputs, 1 variables/);
