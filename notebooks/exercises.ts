@@ -154,3 +154,17 @@ exercise({
     { args: [1, 10], expect: 0.021484375, hint: "the other tail counts as much" },
   ],
 });
+
+exercise({
+  name: "traces that are made",
+  cases: [
+    { args: [["float32[8,4]", "float32[8,4]"]], expect: 1, hint: "the second call finds the trace of the first" },
+    { args: [["float32[8,4]", "float32[5,4]", "float32[8,4]"]], expect: 2, hint: "the last batch is smaller" },
+    {
+      args: [["float32[2]", "int32[2]", "float32[2] 0.1", "float32[2] 0.2"]],
+      expect: 4,
+      hint: "plain values count too",
+    },
+    { args: [[]], expect: 0, hint: "nothing is traced before the first call" },
+  ],
+});

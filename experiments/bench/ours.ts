@@ -6,7 +6,7 @@
  */
 import process from "node:process";
 import { createInterface } from "node:readline";
-import { backend, compile, type Compiled, flatten, scan, tf } from "tessera/tensor/mod.ts";
+import { backend, compile, type Compiled, type Explanation, flatten, scan, tf } from "tessera/tensor/mod.ts";
 import {
   applyMap,
   block,
@@ -18,6 +18,7 @@ import {
   vitLayers,
 } from "tessera/nn/mod.ts";
 import { bipartiteSoftMatching, reducers } from "tessera/reduction/mod.ts";
+import { adam, trainStep } from "tessera/train/mod.ts";
 import { type Job, type Parameter, pattern, type Sizes, vitParameters, type Way } from "./workloads.ts";
 
 /** A workload, made ready. */
@@ -28,7 +29,7 @@ interface Ready {
   /** Numbers that everybody who does the same work gets. */
   check: number[];
   firstMs: number;
-  compiled?: Compiled<tf.Tensor[], unknown>;
+  explain?: () => Explanation;
 }
 
 const way = Deno.args[0] as Way;
@@ -63,25 +64,41 @@ function inferred(body: (...inputs: tf.Tensor[]) => tf.Tensor, inputs: tf.Tensor
     perCall: 1,
     check: [mean, ...out.slice(0, 4)],
     firstMs,
-    ...("explain" in fn ? { compiled: fn } : {}),
+    ...("explain" in fn ? { explain: fn.explain } : {}),
   };
 }
 
 /** A training step; reads the loss each time, as its users do. */
-function trained(variables: tf.Variable[], loss: (...inputs: tf.Tensor[]) => tf.Scalar, inputs: tf.Tensor[]): Ready {
-  const adam = tf.train.adam(1e-3, 0.9, 0.999, 1e-7);
-  const fn = inThisWay((...inputs) => adam.minimize(() => loss(...inputs), true, variables)!);
+function trained(parameters: object, loss: (...inputs: tf.Tensor[]) => tf.Tensor, inputs: tf.Tensor[]): Ready {
+  const options = { learningRate: 1e-3, epsilon: 1e-7 };
+  const step = way === "eager"
+    ? stepByStep(parameters, loss, options)
+    : trainStep(loss, adam(options), parameters, { xla: way === "xla" });
+  const lossNow = () => tf.tidy(() => step(...inputs).loss.dataSync()[0]);
   const start = performance.now();
-  const losses = [read(fn, inputs)[0]];
+  const losses = [lossNow()];
   const firstMs = performance.now() - start;
-  losses.push(read(fn, inputs)[0], read(fn, inputs)[0]);
+  losses.push(lossNow(), lossNow());
   return {
-    call: () => void read(fn, inputs),
+    call: () => void lossNow(),
     perCall: 1,
     check: losses,
     firstMs,
-    ...("explain" in fn ? { compiled: fn } : {}),
+    ...("explain" in step ? { explain: step.explain } : {}),
   };
+}
+
+/** The same with TensorFlow.js alone, one operation at a time. */
+function stepByStep(
+  parameters: object,
+  loss: (...inputs: tf.Tensor[]) => tf.Tensor,
+  { learningRate, epsilon }: { learningRate: number; epsilon: number },
+) {
+  const optimizer = tf.train.adam(learningRate, 0.9, 0.999, epsilon);
+  const variables = [...flatten(parameters).values()] as tf.Variable[];
+  return (...inputs: tf.Tensor[]) => ({
+    loss: optimizer.minimize(() => loss(...inputs) as tf.Scalar, true, variables)!,
+  });
 }
 
 function many(op: () => void, times = 1000): Ready {
@@ -114,8 +131,6 @@ function modelOf(sizes: Sizes, trained: boolean): ViT {
   return new ViT(config, trained ? trainable(parameters) : parameters);
 }
 
-const variablesOf = (parameters: object) => [...flatten(parameters).values()] as tf.Variable[];
-
 function imagesOf({ image }: Sizes, batch: number): tf.Tensor4D {
   return tf.tidy(() => patternTensor<tf.Tensor4D>(900, [batch, 3, image, image]).transpose([0, 2, 3, 1]));
 }
@@ -132,7 +147,7 @@ function prepare(job: Job): Ready {
           return k < 2 ? y.relu() : y;
         }, x);
       const inputs = [900, 901].map((salt) => patternTensor(salt, [batch, width]));
-      return trained([...w, ...b], (x, y) => forward(x).sub(y).square().mean(), inputs);
+      return trained({ w, b }, (x, y) => forward(x).sub(y).square().mean(), inputs);
     }
     case "block_step": {
       const { batch, tokens, width, heads } = job;
@@ -140,15 +155,15 @@ function prepare(job: Job): Ready {
       const parameters = trainable(loadParameters(described, numbersOf(blockParameters(width))));
       const run = (x: tf.Tensor) => block(x as tf.Tensor3D, parameters.blocks[0], { heads, epsilon: 1e-6 }).x;
       const inputs = [900, 901].map((salt) => patternTensor(salt, [batch, tokens, width]));
-      return trained(variablesOf(parameters), (x, y) => run(x).sub(y).square().mean(), inputs);
+      return trained(parameters, (x, y) => run(x).sub(y).square().mean(), inputs);
     }
     case "vit_step": {
       const { sizes, batch } = job;
       const model = modelOf(sizes, true);
       const labels = tf.range(0, batch, 1, "int32").mod(tf.scalar(sizes.classes, "int32"));
       const loss = (images: tf.Tensor, labels: tf.Tensor) =>
-        crossEntropy(model.forward(images as tf.Tensor4D).logits, labels) as tf.Scalar;
-      return trained(variablesOf(model.weights), loss, [imagesOf(sizes, batch), labels]);
+        crossEntropy(model.forward(images as tf.Tensor4D).logits, labels);
+      return trained(model.weights, loss, [imagesOf(sizes, batch), labels]);
     }
     case "vit":
     case "vit_tome":
@@ -189,7 +204,7 @@ function prepare(job: Job): Ready {
     case "compiled_call": {
       const x = patternTensor(0, [8, 8]);
       const fn = inThisWay((x) => x.add(1).mul(2));
-      return { ...many(() => tf.tidy(() => void fn(x))), ...("explain" in fn ? { compiled: fn } : {}) };
+      return { ...many(() => tf.tidy(() => void fn(x))), ...("explain" in fn ? { explain: fn.explain } : {}) };
     }
     case "upload": {
       const host = pattern(0, job.megabytes * 250_000);
@@ -279,7 +294,7 @@ try {
     }
     say({ ms: times, gflops: productRate() });
   }
-  const trace = ready.compiled?.explain().traces.at(-1);
+  const trace = ready.explain?.().traces.at(-1);
   say({
     peak_mb: before === null ? null : memory("VmHWM") - before,
     ...(trace ? { nodes: trace.nodes, trace_s: trace.traceSeconds, compile_s: trace.compileSeconds ?? null } : {}),

@@ -35,6 +35,11 @@ export interface GraphOptions {
   label?: string;
   /** The node attribute whose values are told apart by colour and shape. */
   group?: string;
+  /**
+   * "layers": from top to bottom, each node below all that lead to it, for graphs whose edges have a direction and make no
+   * circle. Default: a circle for few nodes, springs for more.
+   */
+  layout?: "layers";
   /** What the figure shows, in words. Default: the counts, and the nodes with the most edges. */
   alt?: string;
 }
@@ -80,7 +85,11 @@ export function graphFigure(graph: DrawnGraph, options: GraphOptions = {}): Figu
   const drawn = between.length <= MOST_EDGES
     ? between
     : Array.from({ length: MOST_EDGES }, (_, k) => between[Math.floor(k * between.length / MOST_EDGES)]);
-  const place = nodes.length <= ON_CIRCLE ? onCircle(nodes) : bySprings(nodes, between);
+  const place = options.layout === "layers"
+    ? inLayers(nodes, between)
+    : nodes.length <= ON_CIRCLE
+    ? onCircle(nodes)
+    : bySprings(nodes, between);
   const name = (node: string) => brief(graph.getNodeAttributes(node)[label] ?? node);
 
   const counts = `${counted(graph.order, "node")} and ${counted(graph.size, "edge")}`;
@@ -95,6 +104,7 @@ export function graphFigure(graph: DrawnGraph, options: GraphOptions = {}): Figu
     ...nodeTraces(nodes, place, {
       name,
       degree,
+      beside: options.layout === "layers",
       group: (node) => group === undefined ? "nodes" : brief(graph.getNodeAttributes(node)[group]),
     }),
   ];
@@ -163,9 +173,11 @@ function edgeTraces(edges: Edge[], place: Places): Trace[] {
 function nodeTraces(
   nodes: string[],
   place: Places,
-  { name, degree, group }: {
+  { name, degree, beside, group }: {
     name(node: string): string;
     degree: Map<string, number>;
+    /** Names stand to the right of nodes, where edges run up and down. */
+    beside: boolean;
     group(node: string): string;
   },
 ): Trace[] {
@@ -182,7 +194,9 @@ function nodeTraces(
       x: own.map((node) => place.get(node)![0]),
       y: own.map((node) => place.get(node)![1]),
       text: own.map(name),
-      textposition: own.map((node) => place.get(node)![1] >= 0 ? "top center" : "bottom center"),
+      textposition: own.map((node) =>
+        beside ? "middle right" : place.get(node)![1] >= 0 ? "top center" : "bottom center"
+      ),
       textfont: { size: 11, color: inkColour },
       cliponaxis: false,
       marker: {
@@ -204,6 +218,44 @@ function onCircle(nodes: string[]): Places {
     const angle = Math.PI / 2 - 2 * Math.PI * k / nodes.length; // the first on top, then clockwise
     return [node, nodes.length === 1 ? [0, 0] : [Math.cos(angle), Math.sin(angle)]];
   }));
+}
+
+/** Each node one layer below the lowest that leads to it; within a layer near the middle of those. */
+function inLayers(nodes: string[], edges: Edge[]): Places {
+  const sources = Map.groupBy(edges, ({ target }) => target);
+  const layer = new Map<string, number>();
+  const layerOf = (node: string, on: readonly string[]): number => {
+    if (on.includes(node)) throw new RangeError(`layers need a graph without circles, but ${node} leads to itself`);
+    const known = layer.get(node);
+    if (known !== undefined) return known;
+    const above = (sources.get(node) ?? []).map(({ source }) => layerOf(source, [...on, node]));
+    layer.set(node, Math.max(-1, ...above) + 1);
+    return layer.get(node)!;
+  };
+  for (const node of nodes) layerOf(node, []);
+  const targets = Map.groupBy(edges, ({ source }) => source);
+  for (const node of nodes) { // what nothing leads to stands just above what it is for
+    const below = targets.get(node)?.map(({ target }) => layer.get(target)!);
+    if (!sources.has(node) && below) layer.set(node, Math.min(...below) - 1);
+  }
+
+  const rows = Map.groupBy(nodes, (node) => layer.get(node)!);
+  const last = Math.max(1, ...rows.keys());
+  const place: Places = new Map();
+  for (const row of [...rows.keys()].sort((a, b) => a - b)) {
+    const own = rows.get(row)!;
+    const middle = (node: string) => {
+      const above = (sources.get(node) ?? []).flatMap(({ source }) => place.get(source)?.[0] ?? []);
+      return above.length ? above.reduce((sum, x) => sum + x, 0) / above.length : 0;
+    };
+    const ordered = own.map((node, k) => ({ node, at: middle(node), k })).sort((a, b) => a.at - b.at || a.k - b.k);
+    const wide = own.length > 1 ? Math.min(1, 0.3 * (own.length - 1)) : 0;
+    ordered.forEach(({ node, at }, k) => {
+      const x = own.length > 1 ? -wide + 2 * wide * k / (own.length - 1) : Math.max(-1, Math.min(1, at));
+      place.set(node, [x, 1 - 2 * row / last]);
+    });
+  }
+  return place;
 }
 
 /** Steps of the springs; enough for 300 nodes to come to rest. */

@@ -91,6 +91,24 @@ Deno.test("graphs of every kind draw themselves, also with loops, parallel edges
   assert.match((await shown(new DirectedGraph()))["text/plain"], /0 nodes and 0 edges/);
 });
 
+Deno.test("graphFigure() in layers puts each node below all that lead to it, and refuses circles", () => {
+  const graph = new DirectedGraph();
+  for (const [from, to] of [["x", "product"], ["w", "product"], ["product", "sum"], ["axes", "sum"], ["x", "sum"]]) {
+    graph.mergeEdge(from, to);
+  }
+  const { x, y, text } = graphFigure(graph, { layout: "layers" }).data.at(-1) as {
+    x: number[];
+    y: number[];
+    text: string[];
+  };
+  const height = Object.fromEntries(text.map((name, i) => [name, y[i]]));
+  graph.forEachEdge((_edge, _attributes, from, to) => assert.ok(height[from] > height[to], `${from} above ${to}`));
+  assert.equal(height.axes, height.product, "a constant stands just above what it is for");
+  assert.equal(new Set(x.map((at, i) => `${at} ${y[i]}`)).size, 5, "no two in one place");
+  graph.mergeEdge("sum", "x");
+  assert.throws(() => graphFigure(graph, { layout: "layers" }), /layers need a graph without circles/);
+});
+
 Deno.test("graphFigure() draws arrows where edges are directed, and groups apart", () => {
   const graph = new DirectedGraph();
   graph.addNode("d", { kind: "disease", label: "Diabetes" });
