@@ -16,7 +16,7 @@ const HELP = `deno task bench [NAME...] [--peers] [--rounds N] [--ms N] [--page]
   NAME        only these workloads: ${workloadNames.join(", ")}
   --peers     PyTorch and JAX as well; makes .venv-bench with them where it is not there (1,500 MB)
   --rounds N  rounds in which the systems take turns (default: 5)
-  --ms N      milliseconds of calls in a round (default: 300)
+  --ms N      milliseconds of calls in a round (default: 200)
   --page      measures nothing; writes README.md and its picture from the rows that are there
 
 All workloads with peers take about ten minutes on two cores. TESSERA_THREADS sets the threads of everybody.`;
@@ -76,7 +76,7 @@ function committed(): Line[] {
 }
 
 function read(args: readonly string[]) {
-  const options = { peers: false, page: false, rounds: 5, ms: 300 };
+  const options = { peers: false, page: false, rounds: 5, ms: 200 };
   const names: WorkloadName[] = [];
   const refuse = (sentence: string): never => {
     console.error(`${sentence}; see --help`);

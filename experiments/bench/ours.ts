@@ -12,6 +12,9 @@ import {
   block,
   blockLayer,
   crossEntropy,
+  gelu,
+  layerNorm,
+  linear,
   loadParameters,
   trainable,
   ViT,
@@ -196,6 +199,33 @@ function prepare(job: Job): Ready {
       };
       const ready = inferred(once, [x, size]);
       return { ...ready, check: ready.check.slice(0, 1) };
+    }
+    case "part": {
+      const { part, batch, tokens, width, heads } = job;
+      const dense = (salt: number, inputs: number, outputs: number) => ({
+        weight: patternTensor<tf.Tensor2D>(salt, [outputs, inputs], Math.sqrt(3 / inputs)),
+        bias: patternTensor<tf.Tensor1D>(salt + 10, [outputs]),
+      });
+      const layers = [dense(0, width, 3 * width), dense(1, width, width), dense(2, width, 4 * width)];
+      const last = dense(3, 4 * width, width);
+      const norm = { weight: patternTensor<tf.Tensor1D>(20, [width]), bias: patternTensor<tf.Tensor1D>(21, [width]) };
+      const channels = { linear: width, attention: 3 * width, norm: width, gelu: 4 * width }[part];
+      const x = patternTensor(900, [batch, tokens, channels]);
+      const run: Record<typeof part, (x: tf.Tensor) => tf.Tensor> = {
+        linear: (x) => {
+          const rows = linear(x.reshape<tf.Tensor2D>([-1, width]), layers[0]).slice([0, 0], [-1, width]);
+          return linear(linear(linear(rows, layers[1]), layers[2]), last);
+        },
+        attention: (x) => {
+          const split = x.reshape([batch, tokens, 3, heads, width / heads]).transpose([2, 0, 3, 1, 4]);
+          const [q, k, v] = tf.unstack(split, 0);
+          const logits = tf.matMul(q, k, false, true).mul((width / heads) ** -0.5);
+          return tf.matMul(tf.softmax(logits), v).transpose([0, 2, 1, 3]).reshape([batch, tokens, width]);
+        },
+        norm: (x) => layerNorm(layerNorm(x, norm, 1e-6), norm, 1e-6),
+        gelu,
+      };
+      return inferred(run[part], [x]);
     }
     case "small_op": {
       const [x, y] = [0, 1].map((salt) => patternTensor(salt, [8, 8]));

@@ -41,6 +41,14 @@ export type Job =
     readonly channels: number;
     readonly r: number;
   }
+  | {
+    readonly kind: "part";
+    readonly part: "linear" | "attention" | "norm" | "gelu";
+    readonly batch: number;
+    readonly tokens: number;
+    readonly width: number;
+    readonly heads: number;
+  }
   | { readonly kind: "small_op" | "compiled_call" }
   | { readonly kind: "upload" | "download"; readonly megabytes: number }
   | { readonly kind: "scan"; readonly steps: number; readonly batch: number; readonly width: number };
@@ -116,6 +124,16 @@ function tomeCall(batch: number, tokens: number, channels: number, r: number): W
   };
 }
 
+function partOfBlock(part: "linear" | "attention" | "norm" | "gelu", title: string, flops: number): Workload {
+  return {
+    title: `${title} of a ViT block (width 192, 197 tokens, batch 8)`,
+    job: { kind: "part", part, batch, tokens: 197, width: 192, heads: 3 },
+    ours: "xla",
+    flops,
+    without: ["graph", "eager", "wasm", "cpu"],
+  };
+}
+
 /** Forward and backward: each product of the forward pass has two in the backward pass. */
 const STEP = 3;
 
@@ -179,6 +197,10 @@ export const workloads = {
   tome_8x197x384: tomeCall(8, 197, 384, 16),
   tome_1x1025x384: tomeCall(1, 1025, 384, 128),
   tome_1x4097x64: tomeCall(1, 4097, 64, 1024),
+  part_linear: partOfBlock("linear", "the four linear layers", batch * 197 * 24 * 192 * 192),
+  part_attention: partOfBlock("attention", "attention between its linear layers", batch * 4 * 197 * 197 * 192),
+  part_norm: partOfBlock("norm", "the two layer norms", 0),
+  part_gelu: partOfBlock("gelu", "the GELU", 0),
   small_op: {
     title: "one addition of 8 x 8 numbers",
     job: { kind: "small_op" },
@@ -222,6 +244,9 @@ export const workloads = {
 
 /** The name of a workload. */
 export type WorkloadName = keyof typeof workloads;
+
+/** What a block's forward pass consists of. */
+export const parts = ["part_linear", "part_attention", "part_norm", "part_gelu"] as const;
 
 /** All names. */
 export const workloadNames = Object.keys(workloads) as WorkloadName[];

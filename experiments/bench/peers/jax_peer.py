@@ -190,6 +190,8 @@ def prepare(job):
         run = lambda x, size: merge(x, x, size, job["r"], True)[0]
         call, (mean, *_), per, first = inferred(run, x, jnp.ones((*x.shape[:2], 1)))
         return call, [mean], per, first
+    if kind == "part":
+        return inferred(*part_of_block(job))
     if kind in ("small_op", "compiled_call"):
         x, y = array(0, 8, 8), array(1, 8, 8)
         compiled = jax.jit(lambda x: (x + 1) * 2)
@@ -221,6 +223,39 @@ def prepare(job):
 
         return inferred(run, x)
     raise ValueError(f"no workload {kind}")
+
+
+def part_of_block(job):
+    """One part of a block's forward pass, alone, and what it takes."""
+    batch, tokens, width, heads = (job[name] for name in ("batch", "tokens", "width", "heads"))
+    dense = lambda salt, inputs, outputs: (
+        array(salt, outputs, inputs, scale=(3 / inputs) ** 0.5),
+        array(salt + 10, outputs),
+    )
+    layers = [dense(0, width, 3 * width), dense(1, width, width), dense(2, width, 4 * width), dense(3, 4 * width, width)]
+    p = {"n.weight": array(20, width), "n.bias": array(21, width)}
+    channels = {"linear": width, "attention": 3 * width, "norm": width, "gelu": 4 * width}[job["part"]]
+
+    def linear_layers(x, layers):
+        y = x.reshape(-1, width) @ layers[0][0].T + layers[0][1]
+        y = y[:, :width]
+        for weight, bias in layers[1:]:
+            y = y @ weight.T + bias
+        return y
+
+    def attention(x):
+        q, k, v = jnp.transpose(x.reshape(batch, tokens, 3, heads, -1), (2, 0, 3, 1, 4))
+        weights = jax.nn.softmax(q @ k.swapaxes(-1, -2) * (width // heads) ** -0.5, -1)
+        return (weights @ v).swapaxes(1, 2).reshape(batch, tokens, width)
+
+    x = array(900, batch, tokens, channels)
+    if job["part"] == "linear":
+        return linear_layers, x, layers
+    if job["part"] == "attention":
+        return attention, x
+    if job["part"] == "norm":
+        return lambda x, p: norm(norm(x, p, "n", EPSILON), p, "n", EPSILON), x, p
+    return lambda x: jax.nn.gelu(x, approximate=False), x
 
 
 def golden(job):

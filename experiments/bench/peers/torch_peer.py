@@ -219,6 +219,8 @@ def prepare(job):
         size = torch.ones(*x.shape[:2], 1)
         call, (mean, *_), per, first = inferred(lambda: merge(x, x, size, job["r"], True)[0])
         return call, [mean], per, first
+    if kind == "part":
+        return inferred(part_of_block(job))
     if kind == "small_op":
         x, y = tensor(0, 8, 8), tensor(1, 8, 8)
 
@@ -255,6 +257,32 @@ def prepare(job):
 
         return inferred(run)
     raise ValueError(f"no workload {kind}")
+
+
+def part_of_block(job):
+    """One part of a block's forward pass, alone."""
+    batch, tokens, width, heads = (job[name] for name in ("batch", "tokens", "width", "heads"))
+    dense = lambda salt, inputs, outputs: (
+        tensor(salt, outputs, inputs, scale=(3 / inputs) ** 0.5),
+        tensor(salt + 10, outputs),
+    )
+    layers = [dense(0, width, 3 * width), dense(1, width, width), dense(2, width, 4 * width), dense(3, 4 * width, width)]
+    weight, bias = tensor(20, width), tensor(21, width)
+    channels = {"linear": width, "attention": 3 * width, "norm": width, "gelu": 4 * width}[job["part"]]
+    x = tensor(900, batch, tokens, channels)
+
+    def linear():
+        y = F.linear(x.view(-1, width), *layers[0])[:, :width]
+        for layer in layers[1:]:
+            y = F.linear(y, *layer)
+        return y
+
+    def attention():
+        q, k, v = x.view(batch, tokens, 3, heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+        return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(batch, tokens, width)
+
+    once = lambda y: F.layer_norm(y, (width,), weight, bias, 1e-6)
+    return {"linear": linear, "attention": attention, "norm": lambda: once(once(x)), "gelu": lambda: F.gelu(x)}[job["part"]]
 
 
 def golden(job):
