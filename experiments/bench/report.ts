@@ -194,8 +194,7 @@ export function readme(rows: readonly Row[]): string {
     "the matrix product**; the column *per unit of matrix rate* is the ratio divided by that of the rates.",
     "",
     "A ratio is PyTorch's or JAX's time divided by ours, the median over rounds in which the systems take turns, with the " +
-    "lowest and highest round. *Ours* is the compiled function under XLA; for one ToMe call and for moving data it is the " +
-    "plain call. A goal counts as met when JAX is not more than 10 % faster, too.",
+    "lowest and highest round. *Ours* is the compiled function under XLA, weights and reducer included. A goal counts as met when JAX is not more than 10 % faster, too.",
     "",
     ratios,
     `DeiT-S reaches ${percent(shareOfRate(rows, "deit"))} of the machine's rate of matrix products (goal ${

@@ -99,3 +99,16 @@ Deno.test("every workload is well described, DeiT-S with its 22 million paramete
   assert.ok(Math.abs(flops / 8 / 2 / 1e9 - 4.6) < 0.05);
   for (const name of workloadNames) assert.ok(systems.includes(workloads[name].ours), name);
 });
+
+Deno.test("the command refuses a workload and an option that it does not know, in one sentence", async () => {
+  const run = async (...args: string[]) => {
+    const { code, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: ["run", "-A", "--no-check", new URL("bench.ts", folder).pathname, ...args],
+      env: { NO_COLOR: "1" },
+    }).output();
+    return `${code} ${new TextDecoder().decode(stderr).trim()}`;
+  };
+  assert.match(await run("vitstep"), /^2 there is no workload vitstep; they are mlp_step, .*; see --help$/);
+  assert.match(await run("--rounds", "0"), /^2 --rounds takes a whole number from 1, but got 0; see --help$/);
+  assert.match(await run("--peer"), /^2 there is no option --peer; see --help$/);
+});

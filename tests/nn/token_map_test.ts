@@ -6,6 +6,7 @@ import {
   composeMaps,
   identityMap,
   membership,
+  mergeInto,
   type SlotMap,
   type SoftMap,
   type TokenMap,
@@ -133,5 +134,26 @@ Deno.test("gradients flow through a merge to each member, by its share", () => {
     const map = slotMap([[0, 1, 1, -1]]);
     const gradient = tf.grad((t) => applyMap(map, t as tf.Tensor3D, tf.tensor2d([[1, 1, 3, 1]])).x.sum());
     assert.deepEqual(gradient(x()).arraySync(), [[[1, 1], [0.25, 0.25], [0.75, 0.75], [0, 0]]]);
+  });
+});
+
+Deno.test("a merge sums what its matrix sums, and has its gradients, to the features and to the sizes", () => {
+  tf.tidy(() => {
+    const bools = (rows: number[][]) => tf.tensor2d(rows, undefined, "bool");
+    const ints = (rows: number[][]) => tf.tensor2d(rows, undefined, "int32");
+    const leaves = bools([[0, 1, 0, 1, 0], [1, 0, 0, 0, 1]]);
+    const map = mergeInto(leaves, ints([[0, 2, 0, 2, 0], [3, 0, 0, 0, 1]]), { requested: 2, achieved: 2 });
+    const x = tf.tensor3d(Array.from({ length: 30 }, (_, i) => Math.sin(i * i)), [2, 5, 3]);
+    const size = tf.tensor2d([[1, 2, 3, 1, 5], [2, 2, 1, 4, 1]]);
+    const slopes = tf.cos(tf.range(0, 18)).reshape([2, 3, 3]);
+    const loss = (run: (x: tf.Tensor3D, size: tf.Tensor2D) => tf.Tensor) => (x: tf.Tensor, size: tf.Tensor) =>
+      run(x as tf.Tensor3D, size as tf.Tensor2D).mul(slopes).sum() as tf.Scalar;
+    const picked = (x: tf.Tensor3D, size: tf.Tensor2D) => applyMap(map, x, size).x;
+    const dense = (x: tf.Tensor3D, size: tf.Tensor2D) => tf.matMul(combineMatrix(map, size), x);
+    const results = [picked, dense].map((run) => [run(x, size), ...tf.grads(loss(run))([x, size])]);
+    results[0].forEach((tensor, i) => {
+      const off = tf.sub(tensor, results[1][i]).abs().max().dataSync()[0];
+      assert.ok(off < 1e-5, `${["sum", "gradient of x", "gradient of the sizes"][i]} is off by ${off}`);
+    });
   });
 });
