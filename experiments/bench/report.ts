@@ -120,7 +120,11 @@ export function readme(rows: readonly Row[]): string {
         JAX: milliseconds(jax),
         "JAX / ours": range(jax),
         goal: `${aim}`,
-        met: isMeasured(torch) ? met ? "yes" : "no" : "not measured",
+        met: isMeasured(torch)
+          ? met ? "yes" : "no"
+          : torch && String(torch.status).startsWith("void")
+          ? "void"
+          : "not measured",
       };
     }),
   );
@@ -170,10 +174,14 @@ export function readme(rows: readonly Row[]): string {
     }, the goal ${goal.aim}.${where}`;
   });
   const voided = rows.filter((row) => String(row.status).startsWith("void")).map((row) =>
-    `- ${workloads[row.workload as WorkloadName].title}, ${titles[row.system as System]}: ${row.status}.`
+    `- ${workloads[row.workload as WorkloadName].title}, ${titles[row.system as System]}: ${
+      String(row.status).replace("void: ", "")
+    }.`
   );
   const absent = [...new Set(rows.map(({ status }) => String(status)).filter((s) => s.startsWith("not measured")))]
-    .filter((status) => !status.includes("a call would take")).map((status) => `- ${status}.`);
+    .filter((status) => !status.includes("a call would take")).map((status) =>
+      `- ${status.replace("not measured: ", "")}.`
+    );
 
   return [
     "# How fast is it?",
