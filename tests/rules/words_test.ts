@@ -24,7 +24,7 @@ const SPEAK_OF_THEM: Record<string, string> = {
   "lib/plot/exercise.ts": "knows a reader's stub by these words",
 };
 /** TensorFlow's op for the input of a graph has one of these words as its name. */
-const NAMES_THE_OP = /^(lib|tests)\/tensor\//;
+const NAMES_THE_OP = /^((lib|tests)\/tensor\/|notebooks\/90_compile)/;
 /** Praise instead of facts; see the prose of README.md and the notebooks. */
 const EMPTY_WORDS = ["simply", "powerful", "seamless", "seamlessly"];
 const REGISTRIES = [
