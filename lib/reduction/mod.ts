@@ -8,6 +8,7 @@ import { atcMethod } from "./atc.ts";
 import { atsMethod } from "./ats.ts";
 import { Catalogue } from "./catalogue.ts";
 import { dpcknnMethod } from "./dpcknn.ts";
+import { crossgetMethod } from "./crossget.ts";
 import { dctMethod } from "./dct.ts";
 import { diffrateMethod } from "./diffrate.ts";
 import { dynamicvitMethod } from "./dynamicvit.ts";
@@ -42,6 +43,7 @@ const offTheShelf = {
   tofu: tofuMethod,
   mctf: mctfMethod,
   diffrate: diffrateMethod,
+  crossget: crossgetMethod,
   atc: atcMethod,
   topk: topkMethod,
   evit: evitMethod,
@@ -159,3 +161,4 @@ export {
   type TokenLearnerParameters,
   tokenLearnerV1,
 } from "./tokenlearner.ts";
+export { completeMatching, type CompleteMatchingOptions, crossget } from "./crossget.ts";

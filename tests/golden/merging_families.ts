@@ -9,6 +9,7 @@ import {
   atcMap,
   bipartiteSoftMatching,
   cellTokens,
+  completeMatching,
   dropLeaving,
   energy,
   fuse,
@@ -103,6 +104,15 @@ export const mergingFamilies: Readonly<Record<string, Family>> = {
     };
     const next = viewAfter({ ...place, tokens: map.tokens, x, size, attention }, map);
     assertClose(next.attention!.arraySync(), outputs.attn_next, "attn_next");
+  },
+  "crossget.reduce": ({ params, inputs, outputs }) => {
+    const size = tensor3(inputs.size).squeeze<tf.Tensor2D>([2]);
+    const query = tensor3(inputs.query);
+    const last = query.slice([0, query.shape[1] - 1, 0], [-1, 1, -1]).squeeze<tf.Tensor2D>([1]); // the cross token's
+    const options = { r: number(params.r), front: 1, back: 1, size, parity: true };
+    const merged = applyMap(completeMatching(tensor3(inputs.metric), last, options), tensor3(inputs.x), size);
+    assertClose(merged.x.arraySync(), outputs.tokens, "tokens");
+    assertClose(merged.size.expandDims(2).arraySync(), outputs.size, "size");
   },
   "atc.cluster_merge": ({ params, inputs, outputs }) => {
     const metric = tensor3(inputs.metric);
