@@ -4,14 +4,14 @@
  *
  * @module
  */
-import { setUp, withSetUpErrors } from "../lib/notebook/setup.ts";
+import { setUpBeforeImports, withSetUpErrors } from "../lib/notebook/setup.ts";
 
 await withSetUpErrors(async () => {
   if (Deno.args.includes("--help")) {
     console.log("GOLDEN=folder deno task golden: one line per case: ok NAME, FAIL NAME why, unknown NAME");
     return 0;
   }
-  await setUp({ pythonOptional: true });
+  await setUpBeforeImports({ pythonOptional: true });
   return await checkCases();
 });
 

@@ -7,7 +7,7 @@
  * @module
  */
 import { relative } from "node:path";
-import { root, setUp, SetUpError } from "../lib/notebook/setup.ts";
+import { root, setUpBeforeImports, SetUpError } from "../lib/notebook/setup.ts";
 
 const HELP = `deno task test [--full] [--only TEXT] [FILE...]
 
@@ -52,7 +52,7 @@ if (unknown || (onlyAt >= 0 && !only)) {
 }
 
 try {
-  await setUp({ pythonOptional: true });
+  await setUpBeforeImports({ pythonOptional: true });
 } catch (error) {
   if (!(error instanceof SetUpError)) throw error;
   console.error(error.message);

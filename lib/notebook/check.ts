@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { setUp, withSetUpErrors } from "./setup.ts";
+import { setUpBeforeImports, withSetUpErrors } from "./setup.ts";
 
 const USAGE = `Usage: deno task check [--fix] [NOTEBOOK...]
 
@@ -24,7 +24,7 @@ async function main(args: string[]): Promise<number> {
     console.error(`${unknown} is not an option of deno task check; see --help`);
     return 2;
   }
-  await setUp({ pythonOptional: true });
+  await setUpBeforeImports({ pythonOptional: true });
   const { check } = await import("./check_parts.ts"); // it needs packages, which are there only now
   const start = performance.now();
   const failed = await check({

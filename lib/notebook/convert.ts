@@ -7,7 +7,7 @@
  */
 import { resolve } from "node:path";
 import { nameOf, whereTheUserIs } from "./paths.ts";
-import { setUp, withSetUpErrors } from "./setup.ts";
+import { setUpBeforeImports, withSetUpErrors } from "./setup.ts";
 
 const USAGE = `Usage: deno task notebook to-ts NOTEBOOK.ipynb [TEXT.ts] [--force]
        deno task notebook from-ts TEXT.ts [NOTEBOOK.ipynb] [--update]
@@ -30,7 +30,7 @@ async function main(args: string[]): Promise<number> {
     console.error(known && unknown ? `${unknown} is not an option of ${direction}; see --help` : USAGE);
     return 2;
   }
-  await setUp({ pythonOptional: true });
+  await setUpBeforeImports({ pythonOptional: true });
   const { convert } = await import("./convert_file.ts"); // it needs a package, which is there only now
   const from = whereTheUserIs(rest[0]);
   const to = rest[1] && resolve(Deno.env.get("INIT_CWD") ?? ".", rest[1]);

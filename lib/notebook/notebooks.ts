@@ -4,7 +4,7 @@
  * @module
  */
 import { relative, resolve } from "node:path";
-import { setUp, withSetUpErrors } from "./setup.ts";
+import { setUpBeforeImports, withSetUpErrors } from "./setup.ts";
 
 const USAGE = `Usage: deno task notebooks [PATH...] [--set NAME=VALUE] [--write] [--output FILE] [--limit SECONDS]
 
@@ -64,7 +64,7 @@ async function main(args: string[]): Promise<number> {
   }
   const { paths, settings, write, cellLimitSeconds } = parsed;
 
-  await setUp({ pythonOptional: true });
+  await setUpBeforeImports({ pythonOptional: true });
   const { findNotebooks, rememberRun } = await import("./project_notebooks.ts"); // they need packages, which are there
   const { runNotebook } = await import("./run.ts"); // only now
   const { parseSetting } = await import("./parameters.ts");

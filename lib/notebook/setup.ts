@@ -83,6 +83,25 @@ export async function setUp(options: SetUpOptions = {}): Promise<SetUpResult> {
   return { jupyter, tensorflow: installedTensorFlow(), changed, problem };
 }
 
+/**
+ * Set-up for a command that needs packages itself. Deno looks into node_modules once, when it starts: where something was
+ * installed only now, the same command is run again in a new process, and this one ends with its exit code.
+ *
+ * @throws SetUpError as {@link setUp}.
+ */
+export async function setUpBeforeImports(options: SetUpOptions = {}): Promise<SetUpResult> {
+  const result = await setUp(options);
+  if (!result.changed || Deno.env.get(SECOND_START)) return result;
+  const { code } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", Deno.mainModule, ...Deno.args],
+    env: { [SECOND_START]: "1" },
+  }).spawn().status;
+  Deno.exit(code);
+}
+
+/** Set in a command that is run again after set-up, so that a set-up that never settles does not start it for ever. */
+const SECOND_START = "TESSERA_SECOND_START";
+
 interface Stamp {
   state: "started" | "done";
   key: string;

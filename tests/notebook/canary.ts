@@ -10,7 +10,7 @@ import { cpus } from "node:os";
 import { type Defect, DEFECTS, type Outcome } from "../../experiments/kernel/defects.ts";
 import { type Notebook, notebookText } from "../../lib/notebook/notebook.ts";
 import { root } from "../../lib/notebook/paths.ts";
-import { setUp } from "../../lib/notebook/setup.ts";
+import { setUpBeforeImports } from "../../lib/notebook/setup.ts";
 import { Lab, missingForBrowserTests, type NotebookPage } from "../browser/lab.ts";
 import { type KernelTestResult, kernelTests } from "./kernel_tests.ts";
 import { type KernelName, KERNELS, makeKernelspecs, underNbclient } from "./nbclient.ts";
@@ -164,7 +164,7 @@ function table(
 }
 
 async function main(): Promise<number> {
-  await setUp();
+  await setUpBeforeImports();
   using kernelspecs = makeKernelspecs();
   const outcomes: Record<string, Outcome[]> = {};
   for (const kernel of KERNELS) {
