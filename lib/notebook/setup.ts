@@ -90,8 +90,10 @@ export async function setUp(options: SetUpOptions = {}): Promise<SetUpResult> {
  * @throws SetUpError as {@link setUp}.
  */
 export async function setUpBeforeImports(options: SetUpOptions = {}): Promise<SetUpResult> {
+  const second = Deno.env.has(SECOND_START);
+  Deno.env.delete(SECOND_START); // what this command starts is started for the first time
   const result = await setUp(options);
-  if (!result.changed || Deno.env.get(SECOND_START)) return result;
+  if (!result.changed || second) return result;
   const { code } = await new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", Deno.mainModule, ...Deno.args],
     env: { [SECOND_START]: "1" },
