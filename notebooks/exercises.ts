@@ -168,3 +168,42 @@ exercise({
     { args: [[]], expect: 0, hint: "nothing is traced before the first call" },
   ],
 });
+
+exercise({
+  name: "TF-IDF of a word",
+  cases: [
+    { args: [1, 4, 4], expect: 1, hint: "a word of every text: the logarithm of 1, plus 1" },
+    { args: [2, 0, 1], expect: 2 * (Math.log(2) + 1), hint: "twice in this text, so twice the weight" },
+    { args: [1, 9, 99], expect: Math.log(10) + 1, hint: "both counts are raised by 1 before they are divided" },
+    { args: [0, 3, 10], expect: 0, hint: "a word that is not in the text weighs nothing" },
+  ],
+});
+
+exercise({
+  name: "nodes around a code",
+  cases: [
+    { args: [[[1], [0, 2], [1]], 0, 1], expect: [0, 1], hint: "one step: the node and its neighbours" },
+    { args: [[[1], [0, 2], [1]], 0, 2], expect: [0, 1, 2], hint: "two steps: the neighbours' neighbours too" },
+    { args: [[[], [2], [1]], 0, 3], expect: [0], hint: "a node without edges stays alone" },
+    { args: [[[1, 2], [0], [0]], 1, 0], expect: [1], hint: "no step at all" },
+  ],
+});
+
+exercise({
+  name: "soft weights",
+  cases: [
+    { args: [[1, 1]], expect: [0.5, 0.5], hint: "equal distances, equal weights" },
+    { args: [[0, Math.log(3)]], expect: [0.75, 0.25], hint: "the nearer codeword weighs more: minus the distance" },
+    { args: [[2]], expect: [1], hint: "one codeword takes everything" },
+  ],
+});
+
+exercise({
+  name: "the region of a token",
+  cases: [
+    { args: [0, 360], expect: "text", hint: "the first third" },
+    { args: [120, 360], expect: "shared", hint: "rows count from 0: the first third ends at 119" },
+    { args: [240, 360], expect: "graph", hint: "the last third" },
+    { args: [6, 10], expect: "shared", hint: "a third is rounded down, and the middle gets what is left" },
+  ],
+});

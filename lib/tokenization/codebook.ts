@@ -9,7 +9,8 @@
  *
  * @module
  */
-import { gatherTokens, stableTopK, stopGradient, straightThrough, tf, tidy } from "../tensor/mod.ts";
+import { tick } from "../stop.ts";
+import { compile, gatherTokens, stableTopK, stopGradient, straightThrough, tf, tidy } from "../tensor/mod.ts";
 
 /** The four places where a code gets K tokens each, always in this order. */
 export type Slot = "textSpecific" | "graphSpecific" | "textShared" | "graphShared";
@@ -198,6 +199,85 @@ export function codewordDistances(
  */
 export function unitRows<T extends tf.Tensor>(x: T): T {
   return tidy(() => tf.div<T>(x, x.square().sum(-1, true).maximum(1e-24).sqrt()));
+}
+
+/** What {@link quantizeMany} returns. */
+export interface QuantizedMany {
+  /** [count, K] rows of the codebook, nearest first. */
+  readonly tokens: Int32Array;
+  /** [count, K] */
+  readonly weights: Float32Array;
+  /** [count, d]: the weighted sums of unit codewords. */
+  readonly vectors: Float32Array;
+}
+
+/** Options of {@link quantizeMany}. */
+export interface QuantizeManyOptions extends QuantizeOptions {
+  /** Embeddings at once. A block needs 4 bytes for each of them and each row of the region. Default: 500. */
+  readonly block?: number;
+}
+
+/**
+ * {@link quantize} without gradients for any number of embeddings, in blocks of bounded memory, each one compiled call; Stop
+ * ends it between two blocks.
+ *
+ * @param embeddings [count, d] row by row.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { tf } from "tessera/tensor/mod.ts";
+ * const codebook = tf.tensor2d([[1, 0], [0, 5], [-1, 0]]);
+ * const { tokens } = await quantizeMany(Float32Array.of(0, 3, 2, 1), codebook, { K: 1, block: 1 });
+ * assert.deepEqual([...tokens], [1, 0]);
+ * ```
+ */
+export async function quantizeMany(
+  embeddings: Float32Array,
+  codebook: tf.Tensor2D,
+  { block = 500, ...options }: QuantizeManyOptions,
+): Promise<QuantizedMany> {
+  const [N, d] = codebook.shape;
+  const { region = { start: 0, count: N }, K } = options;
+  checkRegion(region, K, N);
+  if (!Number.isInteger(block) || block < 1) {
+    throw new RangeError(`block must be a whole number from 1, but it is ${block}`);
+  }
+  if (embeddings.length % d !== 0) {
+    throw new RangeError(`${embeddings.length} numbers are no whole number of vectors of ${d}`);
+  }
+  const count = embeddings.length / d;
+  const tokens = new Int32Array(count * K), weights = new Float32Array(count * K);
+  const vectors = new Float32Array(count * d);
+  // unit rows once, not once per block; the product with them is all that a block has to do
+  const rows = tidy(() => unitRows(rowsOf(codebook, region)).clone());
+  const one = compile((embedding: tf.Tensor2D, rows: tf.Tensor2D) => {
+    const unit = unitRows(embedding);
+    const cosines = tf.matMul(unit, rows, false, true) as tf.Tensor2D;
+    const local = stableTopK(cosines, K);
+    const chosen = gatherTokens(rows.expandDims<tf.Tensor3D>(0), local.reshape([1, local.size]))
+      .reshape<tf.Tensor3D>([embedding.shape[0], K, d]);
+    const distances = tf.sub<tf.Tensor2D>(2, tf.mul(chosen, unit.expandDims(1)).sum<tf.Tensor2D>(2).mul(2));
+    const weights = tf.softmax(distances.neg<tf.Tensor2D>());
+    const vectors = tf.mul(chosen, weights.expandDims(2)).sum(1);
+    return { tokens: local.add(tf.scalar(region.start, "int32")), weights, vectors };
+  }, { xla: false });
+  try {
+    for (let from = 0; from < count; from += block) {
+      const part = embeddings.subarray(from * d, (from + block) * d);
+      const input = tf.tensor2d(part, [part.length / d, d]);
+      const result = one(input, rows);
+      tokens.set(await result.tokens.data(), from * K);
+      weights.set(await result.weights.data(), from * K);
+      vectors.set(await result.vectors.data(), from * d);
+      tf.dispose([input, result.tokens, result.weights, result.vectors]);
+      await tick();
+    }
+  } finally {
+    one.dispose();
+    rows.dispose();
+  }
+  return { tokens, weights, vectors };
 }
 
 function rowsOf(codebook: tf.Tensor2D, { start, count }: Region): tf.Tensor2D {

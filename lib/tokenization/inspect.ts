@@ -6,6 +6,7 @@
  * @module
  */
 import type { ColumnTable } from "arquero";
+import { UndirectedGraph } from "graphology";
 import { type Figure, scatter, table } from "../plot/mod.ts";
 import { codebookRegions, type Slot } from "./codebook.ts";
 import { type CodebookHealth, codebookHealth } from "./health.ts";
@@ -402,7 +403,8 @@ export function tokenMap(
   const names = [...sizes.slice(0, groups).map(([group]) => group), ...(sizes.length > groups ? ["other"] : [])];
   const clouds = names.map((name) => {
     const own = grouped.flatMap(({ group }, i) => label(group) === name ? [i] : []);
-    return { name, x: own.map((i) => x[i]), y: own.map((i) => y[i]) };
+    const text = own.map((i) => codes.nameOf(grouped[i].place));
+    return { name, x: own.map((i) => x[i]), y: own.map((i) => y[i]), text };
   });
   const share = (100 * explained).toFixed(0);
   return scatter(clouds, {
@@ -412,6 +414,64 @@ export function tokenMap(
     alt: `${grouped.length} codes in the plane of two principal components, which hold ${share} % of the variance; ` +
       `groups: ${names.join(", ")}.`,
   });
+}
+
+/** Options of {@link neighbourGraph}. */
+export interface NeighbourGraphOptions {
+  /** Nearest codes that each is joined to. Default: 3. */
+  readonly nearest?: number;
+  /** Default: all slots. */
+  readonly slots?: readonly Slot[];
+}
+
+/**
+ * Some codes as a graph, each joined to the nearest others by cosine: drawn with springs, it shows groups that no two
+ * directions of the vectors show. Nodes have the attributes `label` and `group`.
+ *
+ * @param places Codes of the table; a drawing shows up to 300.
+ * @param groupOf A code's group, by its place.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { medtokConfig, TokenTable } from "tessera/tokenization/mod.ts";
+ * const table = new TokenTable({
+ *   config: medtokConfig("lite", { K: 1, d: 2, N: 9, heads: 1, modality: "text" }),
+ *   codes: [1, 2, 3].map((code) => ({ system: "A", code: `${code}` })),
+ *   tokens: new Int32Array(3), weights: new Float32Array(3), embeddings: Float32Array.of(1, 0, 0, 1, 2, 1),
+ * });
+ * const graph = neighbourGraph(table, [0, 1, 2], () => "all", { nearest: 1 });
+ * assert.deepEqual(graph.neighbors("A:1"), ["A:3"]);
+ * ```
+ */
+export function neighbourGraph(
+  codes: TokenTable,
+  places: readonly number[],
+  groupOf: (place: number) => string,
+  { nearest = 3, slots = codes.slots }: NeighbourGraphOptions = {},
+): UndirectedGraph {
+  const width = slots.length * codes.config.d;
+  const all = slotVectors(codes, slots);
+  const unit = places.map((place) => {
+    codes.at(place); // says so where there is none
+    const own = all.subarray(place * width, (place + 1) * width);
+    const length = Math.sqrt(Math.max(own.reduce((sum, value) => sum + value * value, 0), 1e-24));
+    return own.map((value) => value / length);
+  });
+  const graph = new UndirectedGraph();
+  for (const place of places) {
+    graph.addNode(codes.nameOf(place), { label: codes.codes[place].code, group: groupOf(place) });
+  }
+  unit.forEach((own, i) => {
+    const cosines = unit.map((other, j) =>
+      i === j ? -Infinity : own.reduce((sum, value, k) => sum + value * other[k], 0)
+    );
+    const order = cosines.map((_, j) => j).sort((a, b) => cosines[b] - cosines[a] || a - b);
+    for (const j of order.slice(0, Math.min(nearest, places.length - 1))) {
+      graph.mergeEdge(codes.nameOf(places[i]), codes.nameOf(places[j]), { cosine: cosines[j] });
+    }
+  });
+  return graph;
 }
 
 /** Coordinates of some vectors on their two leading principal components, and the share of variance that those hold. */

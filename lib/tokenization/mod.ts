@@ -32,6 +32,9 @@ export {
   codewordDistances,
   quantize,
   type Quantized,
+  type QuantizedMany,
+  quantizeMany,
+  type QuantizeManyOptions,
   type QuantizeOptions,
   type Region,
   type RegionName,
@@ -128,6 +131,8 @@ export {
   nearestCodes,
   type NearestOptions,
   type Neighbour,
+  neighbourGraph,
+  type NeighbourGraphOptions,
   tokenChurn,
   tokenMap,
   type TokenMapOptions,
@@ -162,3 +167,10 @@ export {
   readPrimeKG,
   readQuestions,
 } from "./medtok_files.ts";
+export {
+  trainWordPieceTransformer,
+  type WordPieces,
+  wordPieces,
+  type WordPieceTransformer,
+  type WordPieceTransformerOptions,
+} from "./wordpiece_transformer.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { straightThrough, tf } from "../../lib/tensor/mod.ts";
-import { codebookRegions, quantize, type Slot, slotRegions, slots } from "../../lib/tokenization/mod.ts";
+import { codebookRegions, quantize, quantizeMany, type Slot, slotRegions, slots } from "../../lib/tokenization/mod.ts";
 import { random } from "../../lib/random.ts";
 import { assertClose } from "../golden/cases.ts";
 import { quantiserInputs } from "./waves.ts";
@@ -176,4 +176,23 @@ Deno.test("K above the region is one sentence", () => {
   assert.throws(() => quantize(textSpecific, codebook, { K: 0 }), /K must be a whole number from 1 to 9/);
   assert.throws(() => quantize(textSpecific, codebook, { K: 1, region: { start: 8, count: 2 } }), /cannot start at 8/);
   assert.throws(() => codebookRegions(2), /a whole number of rows from 3, but it is 2/);
+});
+
+Deno.test("many embeddings in blocks have the tokens, weights and vectors of one call, whatever the block", async () => {
+  const draw = random(8, "many");
+  const codebook = tf.tensor2d(draw.normals(90 * 8), [90, 8]);
+  const numbers = draw.normals(70 * 8);
+  const region = codebookRegions(90).shared;
+  const { tokens, weights, quantized } = quantize(tf.tensor2d(numbers, [70, 8]), codebook, { region, K: 5 });
+  for (const block of [7, 32, 500]) {
+    const many = await quantizeMany(numbers, codebook, { region, K: 5, block });
+    assert.deepEqual(many.tokens, tokens.dataSync());
+    assertClose([...many.weights], [...weights.dataSync()], "weights", 1e-6);
+    assertClose([...many.vectors], [...quantized.dataSync()], "vectors", 1e-6);
+  }
+  await assert.rejects(
+    quantizeMany(numbers.subarray(1), codebook, { K: 1 }),
+    /559 numbers are no whole number of vectors/,
+  );
+  await assert.rejects(quantizeMany(numbers, codebook, { K: 91 }), /K must be a whole number from 1 to 90/);
 });

@@ -10,6 +10,7 @@ import {
   MedTok,
   medtokConfig,
   nearestCodes,
+  neighbourGraph,
   pairAUC,
   plantedWorld,
   probe,
@@ -81,6 +82,11 @@ Deno.test("nearest codes are those of a brute search, within a system, across sy
   assert.ok(found[0].cosine > 1 - 1e-5, "a code of the same concept has the same subgraph");
   const across = nearestCodes(table, 3, { otherSystems: true });
   assert.ok(across.every(({ place }) => table.codes[place].system !== table.codes[3].system));
+  const drawn = neighbourGraph(table, [...table.codes.keys()].slice(0, 40), (place) => table.codes[place].system);
+  assert.equal(drawn.order, 40);
+  assert.ok(drawn.size >= 60 && drawn.size <= 120);
+  const first = nearestCodes(table, 0).find(({ place }) => place < 40);
+  if (first) assert.ok(drawn.hasEdge(table.nameOf(0), first.code));
   assert.ok(nearestCodes(table, 3, { system: "C" }).every(({ code }) => code.startsWith("C:")));
   assert.match(await plain(found), /5 rows x 3 columns/);
   assert.throws(() => nearestCodes(table, 1e6), /there is no code 1000000 in the table/);
