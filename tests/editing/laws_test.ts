@@ -88,6 +88,24 @@ Deno.test("compiled and eager models agree", () => {
 
 const config = presets.repo(sizesOf(encoders[0]));
 
+Deno.test("one trace answers every history length and horizon: a far target costs what a near one does", () => {
+  const model = CLEF.create(presets.plus(sizesOf(encoders[0]), scaling), 5);
+  const batch = batchOf([0, 1]);
+  const answer = compile((length: tf.Tensor1D, target: tf.Tensor1D) => {
+    const { history, query } = ask(batch, length, target);
+    return model.forward(history, query).state;
+  }, { xla: false });
+  const places = (value: number) => tf.fill<tf.Rank.R1>([2], value, "int32");
+  for (const [length, target] of [[3, 3], [9, 13], [4, 12]]) {
+    const state = tidy(() => answer(places(length), places(target)).arraySync());
+    near(state, stateOf(model, [0, 1], length, target), `target ${target} from ${length}`);
+  }
+  assert.ok(answer.explain().traces.length <= 1); // none on a backend that compiles nothing
+  answer.dispose();
+  model.dispose();
+  freeBatch(batch);
+});
+
 Deno.test("a concept of 1 gives the base: the last observed values bit for bit, or the mean", () => {
   for (const base of ["last", "mean"] as const) {
     const model = CLEF.create({ ...config, base }, 1);
