@@ -53,7 +53,7 @@ function editOf(source: string, tokens: Token[], at: number): Edit | undefined {
 
 /** The statement for what stands between `import` and the module's name; undefined where it is something else. */
 function statementFor(clause: Token[], module: string): string | undefined {
-  if (clause.length === 0) return `${module};`;
+  if (clause.length === 0) return `void ${module};`; // no value to show
   if (clause.at(-1)?.text !== "from") return undefined;
   const words = clause.slice(0, -1);
   // `import type from "a"` imports a default of that name; `import type A from`, `import type { A } from` only types
