@@ -1,8 +1,8 @@
 /**
- * `deno run -A tests/notebook/canary.ts [--write]`: runs every defect of `experiments/kernel/defects.ts` with the stock kernel
+ * `deno run -A tests/notebook/canary.ts [--write] [--timing]`: runs every defect of `experiments/kernel/defects.ts` with the stock kernel
  * and with ours, under nbclient and in JupyterLab in a headless Chromium, measures both kernels beside one another, runs
  * `jupyter_kernel_test` of the Python package index on both, and prints one table. `--write` puts it into
- * `experiments/kernel/README.md`. The exit code is 1 where ours is wrong anywhere.
+ * `experiments/kernel/README.md`; `--timing` only measures. The exit code is 1 where ours is wrong anywhere.
  *
  * @module
  */
@@ -117,11 +117,7 @@ export async function timeKernels(rounds: number): Promise<Record<KernelName, Ti
   return { stock: timing(times.stock), ours: timing(times.ours) };
 }
 
-function table(
-  outcomes: Record<string, Outcome[]>,
-  timing: Record<KernelName, Timing>,
-  tests: Record<KernelName, KernelTestResult>,
-): string {
+function defectTable(outcomes: Record<string, Outcome[]>, tests: Record<KernelName, KernelTestResult>): string {
   const cell = (defect: Defect, outcome: Outcome | undefined) => {
     if (!outcome) return "not tried";
     const { right, seen } = defect.judge(outcome);
@@ -131,7 +127,6 @@ function table(
   const rows = DEFECTS.map((defect, d) =>
     `| ${defect.title} | ${columns.map((column) => cell(defect, outcomes[column]?.[d])).join(" | ")} |`
   );
-  const ms = ({ median, best }: { median: number; best: number }) => `${median.toFixed(1)} (${best.toFixed(1)})`;
   const list = ({ passed, failed, skipped }: KernelTestResult) =>
     [
       `${passed.length} pass`,
@@ -143,6 +138,16 @@ function table(
     "| --- | --- | --- | --- | --- |",
     ...rows,
     "",
+    "`jupyter_kernel_test` 0.7.0:",
+    "",
+    `- stock: ${list(tests.stock)}`,
+    `- ours: ${list(tests.ours)}`,
+  ].join("\n");
+}
+
+function timingTable(timing: Record<KernelName, Timing>): string {
+  const ms = ({ median, best }: { median: number; best: number }) => `${median.toFixed(1)} (${best.toFixed(1)})`;
+  return [
     `Beside one another in the same run (${
       cpus()[0].model.trim()
     }, ${cpus().length} cores, Deno ${Deno.version.deno}), ms, median (best):`,
@@ -155,16 +160,23 @@ function table(
     `| a trivial cell | ${ms(timing.stock.cell)} | ${ms(timing.ours.cell)} | ${
       (timing.ours.cell.median - timing.stock.cell.median).toFixed(1)
     } |`,
-    "",
-    "`jupyter_kernel_test` 0.7.0:",
-    "",
-    `- stock: ${list(tests.stock)}`,
-    `- ours: ${list(tests.ours)}`,
   ].join("\n");
+}
+
+/** Puts a table between its marks in the README. */
+function write(name: string, text: string): void {
+  const readme = Deno.readTextFileSync(README);
+  const marks = new RegExp(`<!-- ${name} -->.*?<!-- end of ${name} -->`, "s");
+  Deno.writeTextFileSync(README, readme.replace(marks, () => `<!-- ${name} -->\n\n${text}\n\n<!-- end of ${name} -->`));
 }
 
 async function main(): Promise<number> {
   await setUpBeforeImports();
+  const times = timingTable(await timeKernels(ROUNDS));
+  console.log(times);
+  if (Deno.args.includes("--write")) write("timing", times);
+  if (Deno.args.includes("--timing")) return 0;
+
   using kernelspecs = makeKernelspecs();
   const outcomes: Record<string, Outcome[]> = {};
   for (const kernel of KERNELS) {
@@ -177,16 +189,10 @@ async function main(): Promise<number> {
     console.error(`${kernel} in JupyterLab ...`);
     outcomes[`${kernel} lab`] = await inJupyterLab(kernel, DEFECTS, kernelspecs.folder);
   }
-  console.error("timing ...");
-  const timing = await timeKernels(ROUNDS);
   const tests = await kernelTests(kernelspecs.folder);
-  const text = table(outcomes, timing, tests);
+  const text = defectTable(outcomes, tests);
   console.log(text);
-  if (Deno.args.includes("--write")) {
-    const readme = Deno.readTextFileSync(README);
-    const block = `<!-- made by tests/notebook/canary.ts -->\n\n${text}\n\n<!-- end -->`;
-    Deno.writeTextFileSync(README, readme.replace(/<!-- made by .*?<!-- end -->/s, () => block));
-  }
+  if (Deno.args.includes("--write")) write("defects", text);
   const wrong = ["ours nbclient", "ours lab"].some((column) =>
     outcomes[column]?.some((outcome, d) => !DEFECTS[d].judge(outcome).right)
   );
