@@ -34,6 +34,7 @@ export type ToFuOptions = LayerBudget & {
  * ```ts
  * import assert from "node:assert/strict";
  * import { tf } from "tessera/tensor/mod.ts";
+ * import { bipartiteSoftMatching } from "tessera/reduction/tome.ts";
  * const map = bipartiteSoftMatching(tf.tensor3d([[[9, 9], [1, 0], [1, 0], [0, 1]]]), { r: 1, classToken: false });
  * assert.deepEqual(dropLeaving(map).slot.arraySync(), [[0, 1, -1, 2]]);
  * ```
