@@ -33,6 +33,17 @@ export async function readmeOf(): Promise<string> {
     nMAE: mean(group.map((row) => row.nMAE as number)),
     seeds: group.length,
   }));
+  const swapped = (task: string): string => {
+    const own = lines.filter((line) => line.task === task && line.ours !== null);
+    const pairs = own.flatMap((a, i) =>
+      own.slice(i + 1).filter((b) =>
+        ((a.ours as number) - (b.ours as number)) * ((a.reference as number) - (b.reference as number)) < 0
+      ).map((b) => `"${a.model}" and "${b.model}"`)
+    );
+    const count = own.length * (own.length - 1) / 2;
+    return `${count - pairs.length} of ${count} pairs of rows stand as in the reference (${task})` +
+      (pairs.length ? `; in the other order: ${pairs.join("; ")}` : "");
+  };
   const of = (model: string, task: string) =>
     mean(rows.filter((row) => row.model === model && row.task === task).map((row) => row.mae as number));
   const gain = (model: string, twin: string, task: string) => (100 * (1 - of(model, task) / of(twin, task))).toFixed(1);
@@ -54,6 +65,8 @@ ${markdownTable(added, 4)}
 - It is not the concepts alone: once the twin sees and gives z-scores, CLEF in raw units has ${
     gain(clef, scaled, "immediate")
   } % and ${gain(clef, scaled, "delayed")} % less error than it (negative: more).
+- ${swapped("immediate")}.
+- ${swapped("delayed")}.
 - The base matters more than the encoder: the last value wins at once, the mean wins later.
 `;
 }
