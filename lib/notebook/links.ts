@@ -65,8 +65,8 @@ function withoutBlocks(markdown: string): string {
   return markdown.replace(/^ *(```|~~~).*\n[\s\S]*?^ *\1.*$/gm, "");
 }
 
-/** GitHub writes `what-we-saw`, JupyterLab `What-we-saw?`: what both have in common. */
-function plainAnchor(text: string): string {
+/** A heading as an anchor. GitHub writes `what-we-saw`, JupyterLab `What-we-saw?`: what both have in common. */
+export function plainAnchor(text: string): string {
   const words = text.replace(/\[([^\]]*)\]\([^)]*\)/g, "$1").toLowerCase();
   return words.replace(/[^\p{L}\p{N} _-]/gu, "").trim().replace(/ /g, "-");
 }

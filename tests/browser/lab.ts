@@ -16,7 +16,8 @@ const CHROMIUM_PATHS = [
   "/usr/bin/chromium-browser",
   "/usr/bin/google-chrome",
 ];
-const CHROMIUM_FLAGS = [
+/** What a headless Chromium needs to be quiet, and to run as root. */
+export const CHROMIUM_FLAGS = [
   "--no-sandbox", // its own sandbox refuses to run as root
   "--disable-gpu",
   "--disable-quic",
@@ -38,7 +39,8 @@ export function missingForBrowserTests(): string | undefined {
   if (!findChromium()) return "there is no Chromium; install it, or say with CHROME_PATH where it is";
 }
 
-function findChromium(): string | undefined {
+/** Where Chromium is. */
+export function findChromium(): string | undefined {
   return CHROMIUM_PATHS.find((path) => path && exists(path));
 }
 
