@@ -127,7 +127,7 @@ class Site {
     for (const { id, spec } of figures) {
       this.#write(figureFile(name, id), `tessera.figure(${JSON.stringify(id)}, ${JSON.stringify(spec)});\n`);
     }
-    const thumbnail = figures.findLast(({ svg }) => svg);
+    const thumbnail = figures.find(({ svg }) => svg);
     if (thumbnail) this.#write(`${figureFile(name, thumbnail.id)}.svg`, thumbnail.svg!);
     const [first] = notebook.cells.filter((cell) => cell.cell_type === "markdown").map(sourceOf);
     const about = first?.split(/\n\s*\n/)[1] ?? "";

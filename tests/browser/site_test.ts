@@ -151,6 +151,10 @@ Deno.test("the site can be read from a disk, on a phone and on a desk, in light 
             };
           });
           assert.equal(drawn.fill, drawn.ink);
+          assert.equal(
+            await curves.locator('.modebar-btn[data-title*="loud"], .modebar-btn[data-title*="hare"]').count(),
+            0,
+          );
           assert.ok(drawn.width <= drawn.room + 1, JSON.stringify(drawn));
           for (const figure of await figures.all()) {
             await figure.scrollIntoViewIfNeeded();

@@ -69,7 +69,12 @@ async function draw(figure) {
   const { data, layout = {}, frames } = structuredClone(tessera.figures.get(figure.id));
   const live = figure.querySelector(".live");
   const colours = figure.classList.contains("themed") ? inThemeColours(layout) : layout;
-  await Plotly.react(live, data, colours, { displaylogo: false, displayModeBar: "hover", responsive: false });
+  await Plotly.react(live, data, colours, {
+    displaylogo: false,
+    displayModeBar: "hover",
+    plotlyServerURL: "", // no button that sends a figure elsewhere
+    modeBarButtonsToRemove: ["sendChartToCloud", "select2d", "lasso2d"],
+  });
   if (frames && !live.hasFrames) await Plotly.addFrames(live, frames);
   live.hasFrames = true;
 }
