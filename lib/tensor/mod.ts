@@ -33,6 +33,7 @@ export {
 } from "./primitives.ts";
 export { flatten, type LeafTest, mapTree } from "./named.ts";
 export { associativeScan, linearRecurrence, scan } from "./scan.ts";
+export { measure, type Measured, type TensorMemory, tensorMemory } from "./measure.ts";
 export { tidy } from "./tidy.ts";
 export { compile, type Compiled, type CompileOptions, type Explanation } from "./compile.ts";
 export type { TraceReport, XLAOption } from "./executable.ts";
