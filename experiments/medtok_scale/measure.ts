@@ -26,7 +26,7 @@ async function timed(what: string, count: number, body: () => Promise<unknown>):
   await body();
   const seconds = (performance.now() - start) / 1000;
   peak = Math.max(peak, Deno.memoryUsage().rss);
-  console.log(`${what},${count},${seconds.toFixed(2)},${Math.round(peak / 1e6)},${backend}`);
+  console.log(`${what},${count},${seconds.toFixed(2)},${Math.round(peak / 1e6)},"${backend}"`);
 }
 
 const [what, number] = Deno.args;
@@ -41,7 +41,7 @@ if (what === "quantise") {
     );
   }
 } else if (what === "icd") {
-  await timed("ICD-10-CM with its graphs, repo preset, text included", 45_335, async () => {
+  await timed("ICD-10-CM with texts and graphs: repo preset", 45_335, async () => {
     const { graph, codes } = await openCodes({ hops: 2, maxNodes: 24 });
     const encoder = lsaEncoder(codes.map(({ description }) => description));
     const config = medtokConfig("repo", {
@@ -61,7 +61,7 @@ if (what === "quantise") {
     for (let i = 0; i < count; i++) yield { ...codes[i % codes.length], system: "SYNTHETIC", code: `${i}` };
   };
   const folder = await Deno.makeTempDir();
-  await timed("stream of synthetic codes, lite preset", count, () => encodeStream(tokenizer, source(), folder));
+  await timed("stream of synthetic codes: lite preset", count, () => encodeStream(tokenizer, source(), folder));
   await Deno.remove(folder, { recursive: true });
 } else {
   console.error("say quantise, icd or stream [CODES]");
