@@ -102,7 +102,7 @@ async function runCells(kernel: Kernel, notebook: Notebook, limitSeconds: number
       throw new Error(`cell ${index + 1}: ${error.message}`);
     });
     cell.outputs = collector.collect(result.messages, count).map(withoutMachinePaths);
-    const problem = problemOf(cell.outputs, result, sourceOf(cell));
+    const problem = problemOf(cell.outputs, result, sourceOf(cell), count);
     if (problem && !cell.metadata.tags?.includes("raises-exception")) return `cell ${index + 1}${problem}`;
     const late = collector.collect(kernel.takeLate(), count).find(({ output_type }) => output_type === "error");
     if (late?.output_type === "error") return `after cell ${index + 1}, in code that nobody awaits: ${late.evalue}`;
@@ -125,10 +125,10 @@ function after(seconds: number): Promise<undefined> {
 }
 
 /** ", line 3: RangeError: too far", as far as it is known. */
-function problemOf(outputs: Output[], { status }: CellResult, source: string): string | undefined {
+function problemOf(outputs: Output[], { status }: CellResult, source: string, count: number): string | undefined {
   const error = outputs.find((output) => output.output_type === "error");
   if (error) {
-    const line = lineOf(error.traceback);
+    const line = lineOf(error.traceback, count);
     return `${line ? `, line ${line}` : ""}: ${error.ename}: ${error.evalue}`;
   }
   if (status === "ok") return undefined;
@@ -137,9 +137,9 @@ function problemOf(outputs: Output[], { status }: CellResult, source: string): s
   return ": failed, and the kernel gives no text: probably an unknown package";
 }
 
-/** The line of the cell in which an error arose: the first that the kernel names. */
-function lineOf(traceback: string[]): string | undefined {
-  return /\bcell \[?\d+\]?,? line (\d+)/i.exec(traceback.join("\n"))?.[1];
+/** The line of the cell at which it failed; where the error arose in an earlier cell, the line that led there. */
+function lineOf(traceback: string[], count: number): string | undefined {
+  return new RegExp(`\\bcell \\[${count}\\], line (\\d+)`).exec(traceback.join("\n"))?.[1];
 }
 
 /** Saved outputs are the same on every machine: paths inside the project are shown from its root. */

@@ -55,10 +55,10 @@ Deno.test("saving is deterministic: the second run leaves the file as it is, byt
 });
 
 Deno.test("a notebook with an error names the cell and the message, and is not saved", async () => {
-  await withNotebook(["1", "throw new RangeError('too far')", "Deno.exit()"], async (path) => {
+  await withNotebook(["1", "2;\n\nthrow new RangeError('too far')", "Deno.exit()"], async (path) => {
     const before = Deno.readTextFileSync(path);
     const { problem, written } = await runNotebook(path, { write: true });
-    assert.match(problem ?? "", /^cell 2(, line 1)?: RangeError: too far$/);
+    assert.match(problem ?? "", /^cell 2, line 3: RangeError: too far$/);
     assert.equal(written, false);
     assert.equal(Deno.readTextFileSync(path), before);
   });
