@@ -32,6 +32,7 @@ export interface Measured<T> {
  * @example A tensor that nobody disposes of
  * ```ts
  * import assert from "node:assert/strict";
+ * import { tf } from "tessera/tensor/mod.ts";
  * const before = tensorMemory();
  * const x = tf.zeros([10, 10]);
  * assert.equal(tensorMemory().tensors - before.tensors, 1);
@@ -53,6 +54,7 @@ export function tensorMemory(): TensorMemory {
  * @example
  * ```ts
  * import assert from "node:assert/strict";
+ * import { tf } from "tessera/tensor/mod.ts";
  * const { value, left, seconds } = await measure(() => tf.tidy(() => tf.ones([2, 3]).sum().arraySync()));
  * assert.equal(value, 6);
  * assert.equal(left.tensors, 0); // tidy() has cleared up
