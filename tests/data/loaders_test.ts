@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { fileURLToPath } from "node:url";
+import { cpSync } from "node:fs";
 import {
   type ImageSet,
   mnist,
@@ -149,14 +149,9 @@ Deno.test("a name that does not exist does not compile, and at run time the mess
 Deno.test("in a copy without data/, each loader names the missing file and says how to restore it", async () => {
   const root = await Deno.makeTempDir();
   try {
-    const copy = `${root}/lib/data`;
-    await Deno.mkdir(copy, { recursive: true });
-    const library = fileURLToPath(new URL("../../lib/data/", import.meta.url));
-    for (const entry of Deno.readDirSync(library)) {
-      await Deno.copyFile(`${library}${entry.name}`, `${copy}/${entry.name}`);
-    }
+    cpSync(new URL("../../lib/", import.meta.url), `${root}/lib`, { recursive: true });
 
-    const here: typeof import("../../lib/data/mod.ts") = await import(`file://${copy}/mod.ts`);
+    const here: typeof import("../../lib/data/mod.ts") = await import(`file://${root}/lib/data/mod.ts`);
     const cases: [() => Promise<unknown>, string][] = [
       [() => here.mnist.load("test"), "mnist-t10k/t10k-images-idx3-ubyte.gz"],
       [() => here.pneumoniaMnist.load("validation"), "pneumoniamnist/val-images-idx3-ubyte.gz"],

@@ -224,7 +224,10 @@ Deno.test("nothing stays behind, whatever dies first", { ignore: !linux }, async
 
 Deno.test("a kernel that dies in a cell is an error of that cell", async () => {
   await withKernel(async (client) => {
-    const { reply, messages } = await client.execute("console.log('before'); Deno.exit(3)");
+    // the pause, because what has not left the kernel when it ends has gone with it
+    const { reply, messages } = await client.execute(
+      "console.log('before'); await new Promise((resolve) => setTimeout(resolve, 300)); Deno.exit(3)",
+    );
     assert.equal(reply.content.status, "error");
     assert.equal(messages[0].content.text, "before\n");
     assert.match(
