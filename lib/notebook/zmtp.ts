@@ -6,6 +6,8 @@
  *
  * @module
  */
+import { Buffer } from "node:buffer";
+
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
@@ -19,6 +21,11 @@ const MOST_FRAMES = 10_000;
 
 /** What is not kept of a frame is read in pieces of so many bytes. */
 const SKIP = 1024 * 1024;
+
+/** In a frame that is longer, another message may stand, see `#takeOut()`, in bytes. */
+const SHORT_FRAME = 16 * 1024;
+/** How every message of Jupyter's begins, as bytes of ZMTP. No JSON holds them: it has no such bytes below 32. */
+const START = Uint8Array.from([MORE, 9, ...encoder.encode("<IDS|MSG>")]);
 
 const fullLengths = new WeakMap<Uint8Array, number>();
 
@@ -36,6 +43,8 @@ export class Connection {
   #pending: Uint8Array = new Uint8Array(0);
   #writing: Promise<void> = Promise.resolve();
   #queued = 0;
+  /** Messages that stood inside others. */
+  #mixedIn: Uint8Array[][] = [];
   #closed = false;
   /** What the other end calls itself; empty where it has no name. A kernel sends questions to the peer of the same name. */
   identity = "";
@@ -140,6 +149,8 @@ export class Connection {
    * @param longest Of a longer frame only so many bytes are kept; see `fullLength()`.
    */
   async receive(longest: number = LARGEST_FRAME): Promise<Uint8Array[]> {
+    const other = this.#mixedIn.shift();
+    if (other) return other;
     const frames: Uint8Array[] = [];
     while (true) {
       const frame = await this.#readFrame(longest);
@@ -165,12 +176,47 @@ export class Connection {
     const size = await this.#read(flags & LONG ? 8 : 1);
     const length = flags & LONG ? Number(new DataView(size.buffer, size.byteOffset).getBigUint64(0)) : size[0];
     if (length > LARGEST_FRAME) throw new Error(`a frame of ${length} bytes; the largest allowed is ${LARGEST_FRAME}`);
-    const body = await this.#read(Math.min(length, longest));
+    const body = await this.#takeOut(await this.#read(Math.min(length, longest)));
     if (length > longest) {
       fullLengths.set(body, length);
-      for (let left = length - longest; left > 0; left -= SKIP) await this.#read(Math.min(left, SKIP));
+      for (let left = length - longest; left > 0; left -= SKIP) {
+        await this.#takeOut(await this.#read(Math.min(left, SKIP)));
+      }
     }
     return { flags, body };
+  }
+
+  /**
+   * Deno 2.9.6's kernel writes a state ("busy", "idle") into the middle of a long output when the system has not taken that
+   * at once: two writers, one connection, no lock. Takes such messages out, and reads what is then missing at the end.
+   */
+  async #takeOut(body: Uint8Array): Promise<Uint8Array> {
+    if (body.length < SHORT_FRAME) return body;
+    for (let at = indexOf(body, START); at >= 0; at = indexOf(body, START, at)) {
+      const { frames, end } = await this.#framesIn(body, at);
+      this.#mixedIn.push(frames);
+      const rest = end < body.length ? await this.#read(end - at) : await this.#read(body.length - at);
+      body.copyWithin(at, end);
+      body.set(rest, body.length - rest.length);
+    }
+    return body;
+  }
+
+  /** The frames of a message that begins inside a body; where it goes on behind the body, the rest is read. */
+  async #framesIn(body: Uint8Array, at: number): Promise<{ frames: Uint8Array[]; end: number }> {
+    const take = async (length: number): Promise<Uint8Array> => {
+      const inside = body.slice(at, at + length);
+      at += length;
+      return inside.length < length ? concatenate([inside, await this.#read(length - inside.length)]) : inside;
+    };
+    const frames: Uint8Array[] = [];
+    for (let more = true; more;) {
+      const [flags] = await take(1);
+      const size = await take(flags & LONG ? 8 : 1);
+      frames.push(await take(flags & LONG ? Number(new DataView(size.buffer).getBigUint64(0)) : size[0]));
+      more = (flags & MORE) !== 0;
+    }
+    return { frames, end: at };
   }
 
   /** The next bytes, in memory of their own. A large frame is read straight to where it stays. */
@@ -230,6 +276,10 @@ function propertiesOf(bytes: Uint8Array): Map<string, string> {
     properties.set(decoder.decode(name).toLowerCase(), String.fromCharCode(...value.subarray(0, 255)));
   }
   return properties;
+}
+
+function indexOf(bytes: Uint8Array, pattern: Uint8Array, from = 0): number {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).indexOf(pattern, from);
 }
 
 function concatenate(parts: Uint8Array[]): Uint8Array {

@@ -96,7 +96,7 @@ export class DenoKernel {
     this.onMessage = () => void (heard = true);
     for (const [channel, socket] of Object.entries({ iopub, shell, control, stdin }) as [Channel, Connection][]) {
       this.#sockets[channel] = socket;
-      this.#listen(channel, socket).catch(() => {}); // closes when the kernel ends; the relay hears of that
+      this.#listen(channel, socket).catch((error) => this.#lost(channel, error));
     }
     // the kernel counts us as a listener only when it has read our frame: ask until it has published something
     for (const until = performance.now() + START_LIMIT_MS; !heard;) {
@@ -107,6 +107,13 @@ export class DenoKernel {
     const { status, evalue } = await this.execute(LOAD_INSIDE);
     if (status !== "ok") throw new Error(`the kernel's own part cannot be loaded: ${evalue}`);
     this.onMessage = onMessage;
+  }
+
+  /** A socket closes when the kernel ends, and the relay hears of that; when it does not end, nothing will come any more. */
+  async #lost(channel: Channel, error: Error): Promise<void> {
+    const over = new Promise<boolean>((resolve) => Deno.unrefTimer(setTimeout(() => resolve(false), 2000)));
+    if (await Promise.race([this.process.status.then(() => true), over])) return;
+    console.error(`The kernel's ${channel} cannot be read any more (${error.message}); restart the kernel.`);
   }
 
   async #listen(channel: Channel, socket: Connection): Promise<void> {
