@@ -137,12 +137,16 @@ function freeId(wish: string, taken: Set<string>): string {
 
 function readHeader(lines: string[], name: string): { metadata: Metadata; next: number } {
   const isFence = (line?: string) => /^\/\/ ?---\s*$/.test(line ?? "");
-  if (!isFence(lines[0])) return { metadata: {}, next: 0 };
-  const end = lines.findIndex((line, index) => index > 0 && isFence(line));
-  if (end < 0) throw new RangeError(`${name}:1 begins a header that has no end; close it with a line "// ---"`);
+  // jupytext begins a text with letters beyond ASCII, at times, with a line that tells Python its encoding
+  const first = /^\/\/ -\*- coding: [-\w]+ -\*-$/.test(lines[0] ?? "") ? 1 : 0;
+  if (!isFence(lines[first])) return { metadata: {}, next: 0 };
+  const end = lines.findIndex((line, index) => index > first && isFence(line));
+  if (end < 0) {
+    throw new RangeError(`${name}:${first + 1} begins a header that has no end; close it with a line "// ---"`);
+  }
   let read: { jupyter?: Metadata } | null;
   try {
-    const yaml = lines.slice(1, end).map((line) => line.replace(/^\/\/ ?/, "")).join("\n");
+    const yaml = lines.slice(first + 1, end).map((line) => line.replace(/^\/\/ ?/, "")).join("\n");
     read = parseYaml(yaml, { schema: "yaml-1.1", version: "1.1" });
   } catch (error) {
     const [why] = (error as Error).message.split("\n");
