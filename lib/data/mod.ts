@@ -35,6 +35,14 @@ export {
   plantedFactors,
   type PlantedOptions,
 } from "./simulated/planted_codes.ts";
+export {
+  type PlantedCauses,
+  plantedCauses,
+  type PlantedPatients,
+  plantedPatients,
+  type PlantedPatientsOptions,
+  plantedTasks,
+} from "./simulated/planted_patients.ts";
 export { paul15 } from "./paul15.ts";
 export { pneumoniaMnist } from "./pneumonia_mnist.ts";
 export { parseSafetensors, readSafetensors, type Safetensors, writeSafetensors } from "./safetensors.ts";
@@ -76,3 +84,14 @@ export {
   type VitNanoName,
   type Weights,
 } from "./vit_nano.ts";
+// visits of patients
+export {
+  type CodeKind,
+  type Patient,
+  selectPatients,
+  type Visit,
+  type VisitCode,
+  type VisitTable,
+  visitTable,
+  type VisitTableOptions,
+} from "./visits.ts";
