@@ -19,13 +19,18 @@ const SUBSCRIBE_TO_ALL = Uint8Array.of(1);
 const LARGEST_FRAME = 512 * 1024 * 1024;
 const MOST_FRAMES = 10_000;
 
+/** What is read at a time of what is short, in bytes. */
+const PART = 65536;
+
 /** What is not kept of a frame is read in pieces of so many bytes. */
 const SKIP = 1024 * 1024;
 
-/** In a frame that is longer, another message may stand, see `#takeOut()`, in bytes. */
-const SHORT_FRAME = 16 * 1024;
+/** How the JSON of Jupyter's frames begins. */
+const BRACE = 0x7b;
+
+const DELIMITER = encoder.encode("<IDS|MSG>");
 /** How every message of Jupyter's begins, as bytes of ZMTP. No JSON holds them: it has no such bytes below 32. */
-const START = Uint8Array.from([MORE, 9, ...encoder.encode("<IDS|MSG>")]);
+const START = Uint8Array.from([MORE, DELIMITER.length, ...DELIMITER]);
 
 const fullLengths = new WeakMap<Uint8Array, number>();
 
@@ -149,13 +154,16 @@ export class Connection {
    * @param longest Of a longer frame only so many bytes are kept; see `fullLength()`.
    */
   async receive(longest: number = LARGEST_FRAME): Promise<Uint8Array[]> {
-    const other = this.#mixedIn.shift();
-    if (other) return other;
-    const frames: Uint8Array[] = [];
-    while (true) {
-      const frame = await this.#readFrame(longest);
+    return this.#mixedIn.shift() ?? await this.#message([], longest);
+  }
+
+  /** Reads one message into `frames`, to its last frame. */
+  async #message(frames: Uint8Array[], longest: number): Promise<Uint8Array[]> {
+    for (let begun = false;;) {
+      const frame = await this.#readFrame(longest, begun);
       if (frame.flags & COMMAND) continue;
       frames.push(frame.body);
+      begun ||= Buffer.compare(frame.body, DELIMITER) === 0;
       if (!(frame.flags & MORE)) return frames;
       if (frames.length > MOST_FRAMES) throw new Error(`a message of more than ${MOST_FRAMES} frames`);
     }
@@ -170,74 +178,89 @@ export class Connection {
     }
   }
 
-  async #readFrame(longest = LARGEST_FRAME): Promise<{ flags: number; body: Uint8Array }> {
-    const flags = (await this.#read(1))[0];
+  /** @param begun Whether the message has had its delimiter: the next one is another message's. */
+  async #readFrame(longest = LARGEST_FRAME, begun = false): Promise<{ flags: number; body: Uint8Array }> {
+    const flags = (await this.#take(1, longest, begun))[0];
     if (flags & ~(MORE | LONG | COMMAND)) throw new Error(`a frame with flags ${flags}, which ZMTP 3 does not know`);
-    const size = await this.#read(flags & LONG ? 8 : 1);
+    const mayBeMixed = begun || (flags & MORE) !== 0;
+    const size = await this.#take(flags & LONG ? 8 : 1, longest, mayBeMixed);
     const length = flags & LONG ? Number(new DataView(size.buffer, size.byteOffset).getBigUint64(0)) : size[0];
     if (length > LARGEST_FRAME) throw new Error(`a frame of ${length} bytes; the largest allowed is ${LARGEST_FRAME}`);
-    const body = await this.#takeOut(await this.#read(Math.min(length, longest)));
-    if (length > longest) {
+    const kept = Math.min(length, longest);
+    const body = await this.#take(kept, longest, mayBeMixed, kept < length || (flags & MORE) !== 0);
+    if (kept < length) {
       fullLengths.set(body, length);
-      for (let left = length - longest; left > 0; left -= SKIP) {
-        await this.#takeOut(await this.#read(Math.min(left, SKIP)));
+      const goesOnWithJson = (flags & MORE) !== 0 || body[0] === BRACE;
+      for (let left = length - kept; left > 0; left -= SKIP) {
+        await this.#take(Math.min(left, SKIP), longest, mayBeMixed, left > SKIP || goesOnWithJson);
       }
     }
     return { flags, body };
   }
 
   /**
-   * Deno 2.9.6's kernel writes a state ("busy", "idle") into the middle of a long output when the system has not taken that
-   * at once: two writers, one connection, no lock. Takes such messages out, and reads what is then missing at the end.
+   * The next bytes of a message. Deno 2.9.6's kernel writes a state ("busy", "idle") into the middle of an output when the
+   * system has not taken that at once: two writers, one connection, no lock. Such a message may begin at any byte; it is
+   * taken out, and comes behind the one in which it stood.
+   *
+   * @param goesOn Whether more bytes are sure to come, for a beginning that these bytes may end with.
    */
-  async #takeOut(body: Uint8Array): Promise<Uint8Array> {
-    if (body.length < SHORT_FRAME) return body;
-    for (let at = indexOf(body, START); at >= 0; at = indexOf(body, START, at)) {
-      const { frames, end } = await this.#framesIn(body, at);
-      this.#mixedIn.push(frames);
-      const rest = end < body.length ? await this.#read(end - at) : await this.#read(body.length - at);
-      body.copyWithin(at, end);
-      body.set(rest, body.length - rest.length);
+  async #take(length: number, longest: number, mayBeMixed: boolean, goesOn = true): Promise<Uint8Array> {
+    const bytes = await this.#read(length);
+    for (let at = 0; mayBeMixed;) {
+      at = await this.#startIn(bytes, at, goesOn || bytes[0] === BRACE);
+      if (at < 0) break;
+      this.#pending = concatenate([bytes.subarray(at), this.#pending]);
+      const other: Uint8Array[] = [];
+      if (this.#mixedIn.push(other) > MOST_FRAMES) throw new Error(`a message with ${MOST_FRAMES} others inside`);
+      await this.#message(other, longest);
+      bytes.set(await this.#read(length - at), at);
+      at = Math.max(0, at - START.length + 1); // a beginning that was cut by it
     }
-    return body;
+    return bytes;
   }
 
-  /** The frames of a message that begins inside a body; where it goes on behind the body, the rest is read. */
-  async #framesIn(body: Uint8Array, at: number): Promise<{ frames: Uint8Array[]; end: number }> {
-    const take = async (length: number): Promise<Uint8Array> => {
-      const inside = body.slice(at, at + length);
-      at += length;
-      return inside.length < length ? concatenate([inside, await this.#read(length - inside.length)]) : inside;
-    };
-    const frames: Uint8Array[] = [];
-    for (let more = true; more;) {
-      const [flags] = await take(1);
-      const size = await take(flags & LONG ? 8 : 1);
-      frames.push(await take(flags & LONG ? Number(new DataView(size.buffer).getBigUint64(0)) : size[0]));
-      more = (flags & MORE) !== 0;
+  /** Where another message begins in these bytes, perhaps with its last byte only; -1 where none does. */
+  async #startIn(bytes: Uint8Array, from: number, goesOn: boolean): Promise<number> {
+    const whole = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).indexOf(START, from);
+    if (whole >= 0) return whole;
+    const cut = bytes.lastIndexOf(START[0]), inside = bytes.length - cut;
+    if (cut < from || inside >= START.length || !goesOn) return -1;
+    if (Buffer.compare(bytes.subarray(cut), START.subarray(0, inside)) !== 0) return -1;
+    // byte by byte, since after a byte that is not as expected none need come
+    for (let next = inside; next < START.length; next++) {
+      while (this.#pending.length <= next - inside) await this.#fill();
+      if (this.#pending[next - inside] !== START[next]) return -1;
     }
-    return { frames, end: at };
+    return cut;
   }
 
   /** The next bytes, in memory of their own. A large frame is read straight to where it stays. */
   async #read(length: number): Promise<Uint8Array> {
     const bytes = new Uint8Array(length);
-    let have = Math.min(length, this.#pending.length);
-    bytes.set(this.#pending.subarray(0, have));
-    this.#pending = this.#pending.subarray(have);
-    while (have < length) {
-      const straight = length - have >= 65536;
-      const part = straight ? bytes.subarray(have) : new Uint8Array(65536);
-      const count = await this.#tcp.read(part);
-      if (count === null) throw new Error("the other end closed the connection");
-      const wanted = Math.min(count, length - have);
-      if (!straight) {
-        bytes.set(part.subarray(0, wanted), have);
-        this.#pending = part.subarray(wanted, count);
-      }
-      have += wanted;
+    for (let have = 0;;) {
+      const taken = Math.min(length - have, this.#pending.length);
+      bytes.set(this.#pending.subarray(0, taken), have);
+      this.#pending = this.#pending.subarray(taken);
+      have += taken;
+      if (have === length) return bytes;
+      if (length - have < PART) await this.#fill();
+      else have += await this.#receiveInto(bytes.subarray(have));
     }
-    return bytes;
+  }
+
+  /** Waits for bytes, at least one, and puts them behind those that are pending. */
+  async #fill(): Promise<void> {
+    const part = new Uint8Array(PART);
+    const count = await this.#receiveInto(part);
+    const came = part.subarray(0, count);
+    this.#pending = this.#pending.length ? concatenate([this.#pending, came]) : came;
+  }
+
+  async #receiveInto(part: Uint8Array): Promise<number> {
+    const count = await this.#tcp.read(part);
+    if (count === null) throw new Error("the other end closed the connection");
+    return count;
   }
 
   async #write(bytes: Uint8Array): Promise<void> {
@@ -276,10 +299,6 @@ function propertiesOf(bytes: Uint8Array): Map<string, string> {
     properties.set(decoder.decode(name).toLowerCase(), String.fromCharCode(...value.subarray(0, 255)));
   }
   return properties;
-}
-
-function indexOf(bytes: Uint8Array, pattern: Uint8Array, from = 0): number {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).indexOf(pattern, from);
 }
 
 function concatenate(parts: Uint8Array[]): Uint8Array {
