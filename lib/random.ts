@@ -165,7 +165,7 @@ function generator(start: RandomState): Random {
   }
 
   function truncatedNormal(mean = 0, std = 1, low = -2, high = 2): number {
-    return truncated(mean, std, low, high)(open());
+    return truncatedNormalQuantile(mean, std, low, high)(open());
   }
 
   function permutation(n: number): number[] {
@@ -233,7 +233,7 @@ function generator(start: RandomState): Random {
     uniforms: (length, low, high) => fill(length, () => uniform(low, high)),
     normals: (length, mean, std) => fill(length, () => normal(mean, std)),
     truncatedNormals(length, mean = 0, std = 1, low = -2, high = 2) {
-      const valueAt = truncated(mean, std, low, high);
+      const valueAt = truncatedNormalQuantile(mean, std, low, high);
       return fill(length, () => valueAt(open()));
     },
     get state() {
@@ -267,8 +267,16 @@ function checkLength(what: string, n: number): void {
   }
 }
 
-/** The quantile function of a truncated normal distribution: from (0, 1) to [low, high]. */
-function truncated(mean: number, std: number, low: number, high: number): (p: number) => number {
+/**
+ * The quantile function of a truncated normal distribution: from (0, 1) to [low, high].
+ *
+ * @example The middle of a symmetric one
+ * ```ts
+ * import assert from "node:assert/strict";
+ * assert.equal(truncatedNormalQuantile(0, 1, -2, 2)(0.5), 0);
+ * ```
+ */
+export function truncatedNormalQuantile(mean: number, std: number, low: number, high: number): (p: number) => number {
   checkNormal(mean, std);
   if (!(low < high)) throw new RangeError(`truncatedNormal needs low < high, but they are ${low} and ${high}`);
   if (std === 0) throw new RangeError("truncatedNormal needs std > 0, but it is 0");

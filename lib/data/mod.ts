@@ -47,6 +47,44 @@ export { paul15 } from "./paul15.ts";
 export { pneumoniaMnist } from "./pneumonia_mnist.ts";
 export { parseSafetensors, readSafetensors, type Safetensors, writeSafetensors } from "./safetensors.ts";
 export { simglucose } from "./simglucose.ts";
+export {
+  nextTumourVolume,
+  type TumourCohort,
+  tumourCohort,
+  type TumourCohortOptions,
+  tumourConstants,
+  tumourDiameter,
+  type TumourPatients,
+  tumourPatients,
+  type TumourPolicy,
+  type TumourRows,
+  type TumourSplit,
+  tumourStages,
+  tumourVolume,
+} from "./simulated/tumour.ts";
+export {
+  oneStepRows,
+  type OneStepTestSet,
+  oneStepTestSet,
+  type SequencePlans,
+  sequenceRows,
+  type SequenceTestSet,
+  sequenceTestSet,
+  type TestPolicy,
+  type TumourHistories,
+  type TumourTestOptions,
+} from "./simulated/tumour_futures.ts";
+export {
+  type DecoderTensors,
+  decoderTensors,
+  explodedTensors,
+  horizonTensors,
+  type TreatmentMode,
+  type TumourScaling,
+  tumourScaling,
+  type TumourTensors,
+  tumourTensors,
+} from "./simulated/tumour_tensors.ts";
 export { type GlucoseInput, type GlucosePatient, simulateGlucose } from "./simulated/glucose.ts";
 export { type SimulatedCells, wotLike } from "./simulated/cells.ts";
 export { t1dTwins, type Twins } from "./simulated/twins.ts";

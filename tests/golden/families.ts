@@ -26,6 +26,7 @@ import { assertKept, type Family, keptTokens, number, run, stagesOf, tensor3, vi
 import { editingFamilies } from "./editing_families.ts";
 import { tokenizationFamilies } from "./tokenization_families.ts";
 import { languageFamilies } from "./language_families.ts";
+import { tumourFamilies } from "./tumour_families.ts";
 
 export { type Family, keptTokens, runCase } from "./model_cases.ts";
 
@@ -125,6 +126,7 @@ export const families: Readonly<Record<string, Family>> = {
   ...editingFamilies,
   ...tokenizationFamilies,
   ...languageFamilies,
+  ...tumourFamilies,
 };
 
 function scheduleOf(r: unknown, form: unknown): Schedule {
