@@ -11,6 +11,12 @@ import { type Method, type ModelSizes, needsOf } from "./method.ts";
 /** What a method is asked for its needs with; any sizes do. */
 const anySizes: ModelSizes = { width: 8, heads: 2, layers: 4, grid: [4, 4], specialTokens: 1 };
 
+/** How the rows of the table are made. */
+export interface RowOptions {
+  /** Random blocks that the laws are tried on. Default: 2; with 0 laws are left out. */
+  readonly seeds?: number;
+}
+
 /** A method whose options are of whatever kind. */
 // deno-lint-ignore ban-types
 type AnyMethod = Method<never> | (Method & {});
@@ -59,43 +65,45 @@ export class Catalogue<Methods extends Readonly<Record<string, AnyMethod>>> {
     return checkLaws(forModel, { seeds, family });
   }
 
-  /**
-   * One row per method.
-   *
-   * @param options `seeds`: random blocks that the laws are tried on. Default: 2; with 0 they are left out.
-   */
-  rows({ seeds = 2 }: { readonly seeds?: number } = {}): Record<string, string | number>[] {
-    return this.names.map((name) => {
-      const method = this.get(name);
-      const row = {
-        method: name,
-        family: method.family,
-        paper: method.paper,
-        section: method.section,
-        needs: needsOf(method, anySizes).join(", ") || "nothing",
-        trained: method.trained ? "yes" : "no",
-        traceable: method.traceable ? "yes" : "no",
-        golden: method.golden.length ? method.golden.join(", ") : "none",
-      };
-      if (!seeds) return { ...row, cost: method.cost, differs: method.differs };
-      const results = this.laws(name, seeds);
-      const broken = results.filter(({ holds }) => !holds).map(({ law }) => law);
-      const held = `${results.length - broken.length} of ${results.length}`;
-      const laws = broken.length ? `${held}, not ${broken.join(", ")}` : held;
-      return { ...row, laws, cost: method.cost, differs: method.differs };
-    });
+  /** One row per method. */
+  rows(options: RowOptions = {}): Record<string, string | number>[] {
+    return this.names.map((name) => this.row(name, options));
   }
 
-  /** The table, as a notebook shows it. */
+  /** What the table says of one method. */
+  row(name: keyof Methods & string, { seeds = 2 }: RowOptions = {}): Record<string, string | number> {
+    const method = this.get(name);
+    const row = {
+      method: name,
+      family: method.family,
+      paper: method.paper,
+      section: method.section,
+      needs: needsOf(method, anySizes).join(", ") || "nothing",
+      trained: method.trained ? "yes" : "no",
+      traceable: method.traceable ? "yes" : "no",
+      golden: method.golden.length ? method.golden.join(", ") : "none",
+    };
+    if (!seeds) return { ...row, cost: method.cost, differs: method.differs };
+    const results = this.laws(name, seeds);
+    const broken = results.filter(({ holds }) => !holds).map(({ law }) => law);
+    const held = `${results.length - broken.length} of ${results.length}`;
+    const laws = broken.length ? `${held}, not ${broken.join(", ")}` : held;
+    return { ...row, laws, cost: method.cost, differs: method.differs };
+  }
+
+  /** All of it, family by family, as a notebook shows it. */
   [display](): ReturnType<typeof safely> {
     return safely("the catalogue", () => {
-      const rows = this.rows();
-      const names = Object.keys(rows[0]);
+      const families = Map.groupBy(this.rows(), ({ family }) => String(family));
+      const rows = [...families.values()].flat();
+      const names = Object.keys(rows[0]).filter((name) => name !== "family");
       return tableBundle({
         rows: rows.length,
         columns: names.length,
         names,
         cells: rows.map((row) => names.map((name) => row[name])),
+        groups: [...families].flatMap(([family, { length }]) => Array(length).fill(`${family}: ${length}`)),
+        characters: Infinity,
       });
     });
   }

@@ -286,15 +286,24 @@ Deno.test("what was clamped is a warning with its reason", () => {
   assert.equal(clamped(reducers.tome({ r: 1 }).plan(view)), undefined);
 });
 
-Deno.test("the catalogue shows itself as a table with a row for each method, and takes one's own", async () => {
-  const bundle = await catalogue[Symbol.for("Jupyter.display") as never] as unknown;
-  assert.equal(typeof bundle, "function");
-  const rows = catalogue.rows({ seeds: 1 });
-  assert.equal(rows.length, catalogue.names.length);
-  for (const row of rows) {
-    for (const column of ["family", "paper", "section", "needs", "golden", "laws", "cost", "differs"]) {
+Deno.test("the catalogue shows itself whole, family by family, and takes one's own", async () => {
+  for (const row of catalogue.rows({ seeds: 0 })) {
+    for (const column of ["family", "paper", "section", "needs", "golden", "cost", "differs"]) {
       assert.ok(String(row[column]).length > 0, `${row.method} says nothing of ${column}`);
     }
   }
+  assert.match(String(catalogue.row("topk", { seeds: 1 }).laws), /^\d+ of \d+/);
+  const extended = catalogue.with("my own", {
+    ...catalogue.get("tome"),
+    differs: `from nothing${" at all".repeat(30)}`,
+  });
+  const bundle = extended[Symbol.for("Jupyter.display") as keyof object] as () => Promise<Record<string, string>>;
+  const { "text/html": html, "text/plain": plain } = await bundle.call(extended);
+  for (const name of extended.names) assert.match(html, new RegExp(`<td[^>]*>${name}</td>`));
+  assert.ok(html.includes("at all</td>"), "a cell is cut");
+  const merging = extended.names.filter((name) => extended.get(name).family === "merge");
+  const lines = plain.split("\n"), heading = lines.indexOf(`merge: ${merging.length}`);
+  assert.ok(lines[heading + merging.length].startsWith("my own"), "one's own is the last of its family");
+  assert.ok(lines.at(-1)!.startsWith(`${catalogue.names.length + 1} rows`));
   assert.throws(() => catalogue.with("topk", catalogue.get("tome")), /has a method topk already; take another name/);
 });
