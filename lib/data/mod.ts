@@ -44,6 +44,7 @@ export {
   plantedTasks,
 } from "./simulated/planted_patients.ts";
 export { paul15 } from "./paul15.ts";
+export { parsePickle, type PickleValue, readPickle } from "./pickle.ts";
 export { pneumoniaMnist } from "./pneumonia_mnist.ts";
 export { parseSafetensors, readSafetensors, type Safetensors, writeSafetensors } from "./safetensors.ts";
 export { simglucose } from "./simglucose.ts";

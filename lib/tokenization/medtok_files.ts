@@ -3,12 +3,13 @@
  * them on.
  *
  * Su et al., ICML 2025, arXiv:2502.04397; github mims-harvard/MedTok and its data set on Harvard Dataverse,
- * doi 10.7910/DVN/7XNT3M; PrimeKG: Chandak et al., Scientific Data 2023, doi 10.1038/s41597-023-01960-3. Their pickled files
- * (`.pkl`) are Python programs and are not read: save them as Parquet or JSON in Python.
+ * doi 10.7910/DVN/7XNT3M; PrimeKG: Chandak et al., Scientific Data 2023, doi 10.1038/s41597-023-01960-3. Of their pickled
+ * files (`.pkl`) plain data is read; one that would run Python is refused. Their tables of patients are read by
+ * `medtokVisits` in `lib/data`.
  *
  * @module
  */
-import { readBytes, readNpy, readTable } from "../data/mod.ts";
+import { type PickleValue, readBytes, readNpy, readPickle, readTable } from "../data/mod.ts";
 import { egoGraph, type EgoOptions, type GraphNode, type KnowledgeGraph, knowledgeGraph } from "./knowledge_graph.ts";
 import type { CodeInput } from "./open_codes.ts";
 import { requireColumns } from "./text_encoder.ts";
@@ -228,4 +229,78 @@ export async function readQuestions(file: string | URL): Promise<QuestionWithCod
     }
     return { question, answer, codes: codes.map(Number) };
   });
+}
+
+/**
+ * Reads `phenotype_index.pkl`: for each phenotype, 0 to 23, PrimeKG's number of its node. In the authors' file two phenotypes,
+ * 4 and 17, have one node, so that 23 nodes are distinct.
+ *
+ * @throws {Error} Where the file holds something else.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * const file = await Deno.makeTempFile({ suffix: ".pkl" });
+ * await Deno.writeFile(file, Uint8Array.of(0x80, 2, 0x7d, 0x4b, 4, 0x4d, 0xb0, 0x59, 0x73, 0x2e)); // {4: 22960}
+ * assert.deepEqual([...await readPhenotypeIndex(file)], [[4, 22960]]);
+ * await Deno.remove(file);
+ * ```
+ */
+export async function readPhenotypeIndex(file: string | URL): Promise<Map<number, number>> {
+  const rows = dictionaryOf(await readPickle(file), file);
+  return new Map(rows.map(([phenotype, node]) => {
+    if (typeof phenotype !== "number" || typeof node !== "number") {
+      throw new Error(`${file}: a phenotype's number and a node's are expected, but there is ${phenotype}: ${node}`);
+    }
+    return [phenotype, node];
+  }));
+}
+
+/** Word pieces of a description, as BERT's tokenizer numbers them. */
+export interface DescriptionPieces {
+  readonly ids: Int32Array;
+  /** 1 for a piece, 0 for padding. */
+  readonly mask: Int32Array;
+}
+
+/**
+ * Reads `med_code_descriptions.pkl`: for each row of the table of codes its word pieces, `input_ids` and `attention_mask`.
+ *
+ * @throws {Error} Where the file holds something else, or tensors of PyTorch: save lists.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * const file = await Deno.makeTempFile({ suffix: ".pkl" });
+ * await Deno.writeFile(file, Uint8Array.of(0x80, 2, 0x7d, 0x2e)); // {}
+ * assert.equal((await readDescriptionPieces(file)).size, 0);
+ * await Deno.remove(file);
+ * ```
+ */
+export async function readDescriptionPieces(file: string | URL): Promise<Map<number, DescriptionPieces>> {
+  const numbersOf = (row: PickleValue, values: Map<PickleValue, PickleValue>, name: string) => {
+    const list = values.get(name);
+    const numbers = Array.isArray(list) ? list.flat(1) : [];
+    if (!numbers.length || numbers.some((number) => typeof number !== "number")) {
+      throw new Error(`${file}, row ${row}: ${name} is no list of numbers`);
+    }
+    return Int32Array.from(numbers as number[]);
+  };
+  return new Map(
+    dictionaryOf(await readPickle(file), file).map(([row, values]) => {
+      if (typeof row !== "number" || !(values instanceof Map)) {
+        throw new Error(`${file}: rows with input_ids and attention_mask are expected, but there is ${row}`);
+      }
+      const [ids, mask] = ["input_ids", "attention_mask"].map((name) => numbersOf(row, values, name));
+      if (ids.length !== mask.length) {
+        throw new Error(`${file}, row ${row}: ${ids.length} input_ids have an attention_mask of ${mask.length}`);
+      }
+      return [row, { ids, mask }];
+    }),
+  );
+}
+
+function dictionaryOf(value: PickleValue, file: string | URL): [PickleValue, PickleValue][] {
+  if (!(value instanceof Map)) throw new Error(`${file} holds no dictionary; check that it is the right file`);
+  return [...value];
 }

@@ -158,12 +158,15 @@ export {
 export { type EncodedStream, encodeStream, type EncodeStreamOptions, readEncoded } from "./encode_stream.ts";
 export {
   codesOfMappings,
+  type DescriptionPieces,
   type MappedCode,
   type MedTokArrays,
   type QuestionWithCodes,
   readCodeJson,
   readCodeMappings,
+  readDescriptionPieces,
   readMedTokArrays,
+  readPhenotypeIndex,
   readPrimeKG,
   readQuestions,
 } from "./medtok_files.ts";

@@ -5,7 +5,9 @@ import {
   codesOfMappings,
   readCodeJson,
   readCodeMappings,
+  readDescriptionPieces,
   readMedTokArrays,
+  readPhenotypeIndex,
   readPrimeKG,
   readQuestions,
 } from "../../lib/tokenization/mod.ts";
@@ -105,3 +107,16 @@ Deno.test("the authors' arrays and objects are read; what does not fit is one se
     await Deno.writeTextFile(json, '[{"input": ["Which?"]}]');
     await assert.rejects(readQuestions(json), /entry 0: "input" \[question, letter\]/);
   }));
+
+Deno.test("the authors' pickles are read as far as they are data", async () => {
+  const fixture = (name: string) => new URL(`../data/pickles/${name}.pkl`, import.meta.url);
+  const phenotypes = await readPhenotypeIndex(fixture("phenotype_index"));
+  assert.deepEqual([phenotypes.size, phenotypes.get(4), phenotypes.get(17)], [24, 88494, 88494]);
+  assert.equal(new Set(phenotypes.values()).size, 23, "two phenotypes have one node");
+  const pieces = await readDescriptionPieces(fixture("med_code_descriptions"));
+  assert.deepEqual(pieces.get(0), { ids: Int32Array.of(101, 2828, 1016, 102, 0), mask: Int32Array.of(1, 1, 1, 1, 0) });
+  assert.deepEqual([...pieces.get(1)!.ids], [101, 102], "one row of a batch of one");
+  await assert.rejects(readPhenotypeIndex(fixture("ordered")), /asks for collections\.OrderedDict/);
+  await assert.rejects(readPhenotypeIndex(fixture("med_code_descriptions")), /a phenotype's number and a node's are/);
+  await assert.rejects(readDescriptionPieces(fixture("phenotype_index")), /rows with input_ids and attention_mask are/);
+});
