@@ -161,19 +161,22 @@ export function encodeModalities(
   key?: tf.Tensor1D,
 ): Encoded {
   return tidy(() => {
-    const view = (adjacency: tf.Tensor3D, number: number) => {
-      const states = dropout(batch.text, config.dropout, key && foldIn(key, number));
-      const text = linear(states, parameters.textMapped);
-      const nodes = embedding(batch.nodes, parameters.nodes) as tf.Tensor3D;
-      const graph = encodeGraphs(nodes, adjacency, parameters.gcn);
-      return { text, graph, features: { text: firstOf(text), graph: meanOfNodes(graph, batch.pooled) } };
-    };
-    const { text, graph, features } = view(batch.adjacency, 0);
+    const textOf = (states: tf.Tensor3D, number: number) =>
+      linear(dropout(states, config.dropout, key && foldIn(key, number)), parameters.textMapped);
+    const start = embedding(batch.nodes, parameters.nodes) as tf.Tensor3D;
+    const graphOf = (adjacency: tf.Tensor3D) => encodeGraphs(start, adjacency, parameters.gcn);
+    const featuresOf = (text: tf.Tensor3D, graph: tf.Tensor3D): Features => (
+      { text: firstOf(text), graph: meanOfNodes(graph, batch.pooled) }
+    );
+    const [text, graph] = [textOf(batch.text, 0), graphOf(batch.adjacency)];
     return {
-      features,
+      features: featuresOf(text, graph),
       text: { x: text, mask: batch.textMask },
       graph: { x: graph, mask: batch.nodeMask },
-      augmented: key && batch.augmentedAdjacency ? view(batch.augmentedAdjacency, 1).features : undefined,
+      // of the second view only the whole text's state is used: a 512th of what the authors' code computes
+      augmented: key && batch.augmentedAdjacency
+        ? featuresOf(textOf(batch.text.slice([0, 0, 0], [-1, 1, -1]), 1), graphOf(batch.augmentedAdjacency))
+        : undefined,
     };
   });
 }

@@ -9,11 +9,14 @@
  */
 import { table } from "../plot/mod.ts";
 import { random } from "../random.ts";
-import { auroc } from "../stats.ts";
+import { auroc, mean } from "../stats.ts";
 import { tf, tidy } from "../tensor/mod.ts";
 import { adam, trainStep } from "../train/mod.ts";
 import type { Slot } from "./codebook.ts";
+import { slotsOf } from "./config.ts";
+import type { CodeInput } from "./open_codes.ts";
 import type { TokenTable } from "./token_table.ts";
+import type { MedTok } from "./tokenizer.ts";
 
 /**
  * The vectors of some slots, beside each other: [codes, slots x d].
@@ -271,6 +274,34 @@ export function probe(
     majority: Math.max(...frequency) / test.length,
     classes,
   };
+}
+
+/**
+ * How much of an embedding its tokens keep: the mean ‖z − q‖² of each slot, where z is the embedding scaled to length 1 and q
+ * the weighted sum of its unit codewords. 0: nothing is lost; 1: as if there were no tokens.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { MedTok, medtokConfig, plantedWorld, wordVectors } from "tessera/tokenization/mod.ts";
+ * const { codes, graph } = plantedWorld({ concepts: 4 });
+ * const config = medtokConfig("lite", { nodeRows: graph.nodes.length + 2 });
+ * const tokenizer = MedTok.untrained({ config, encoder: wordVectors(), graph });
+ * const { textShared } = await reconstructionError(tokenizer, codes);
+ * assert.ok(textShared! > 0.1 && textShared! < 1); // codewords that have learnt nothing
+ * tokenizer.dispose();
+ * ```
+ */
+export async function reconstructionError(
+  tokenizer: MedTok,
+  codes: readonly CodeInput[],
+): Promise<Partial<Record<Slot, number>>> {
+  const slots = slotsOf(tokenizer.config);
+  const errors = await tokenizer.reconstructionErrors(codes);
+  return Object.fromEntries(slots.map((slot, s) => [
+    slot,
+    mean(codes.map((_, i) => errors[i * slots.length + s])),
+  ]));
 }
 
 /** A factor that is hidden in codes: its value for each. */

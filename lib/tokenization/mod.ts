@@ -152,6 +152,7 @@ export {
   probe,
   type ProbeOptions,
   type ProbeResult,
+  reconstructionError,
   slotVectors,
   tokenOverlap,
 } from "./metrics.ts";

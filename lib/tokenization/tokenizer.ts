@@ -13,7 +13,7 @@ import { random } from "../random.ts";
 import { progress, tick } from "../stop.ts";
 import { compile, type Compiled, flatten, tf } from "../tensor/mod.ts";
 import { batchOf, unknownNode } from "./batch.ts";
-import { slotRegions } from "./codebook.ts";
+import { type Slot, slotRegions, unitRows } from "./codebook.ts";
 import { type MedTokConfig, slotsOf } from "./config.ts";
 import { egoGraph, type KnowledgeGraph } from "./knowledge_graph.ts";
 import {
@@ -167,21 +167,45 @@ export class MedTok {
     });
   }
 
+  /**
+   * How far a code's tokens are from what they stand for: ‖z − q‖² of each code and slot, where z is the embedding scaled to
+   * length 1 and q the weighted sum of its codewords. 0 is exact, 1 as far as nothing at all.
+   *
+   * @returns [codes, slots]
+   */
+  async reconstructionErrors(codes: readonly CodeInput[]): Promise<Float32Array> {
+    const slots = slotsOf(this.config).length;
+    const errors = new Float32Array(codes.length * slots);
+    for (let from = 0; from < codes.length; from += this.block) {
+      const part = codes.slice(from, from + this.block);
+      const block = await this.#encodeBlock(part);
+      errors.set(block.errors.subarray(0, part.length * slots), from * slots);
+      await tick();
+    }
+    return errors;
+  }
+
   async #encodeBlock(
     codes: readonly CodeInput[],
-  ): Promise<{ tokens: Int32Array; weights: Float32Array; embeddings: Float32Array }> {
+  ): Promise<{ tokens: Int32Array; weights: Float32Array; embeddings: Float32Array; errors: Float32Array }> {
     const batch = batchOf(codes, this.encoder, this.config, { padTo: this.block });
     const { same, ...inputs } = batch;
     const result = this.#encode(inputs as MedTokBatch);
-    const [tokens, weights, embeddings] = await Promise.all([
+    const [tokens, weights, embeddings, errors] = await Promise.all([
       result.tokens.data(),
       result.weights.data(),
       result.embeddings.data(),
+      result.errors.data(),
     ]);
     tf.dispose([batch.text, batch.textMask, batch.nodes, batch.nodeMask, batch.pooled, batch.adjacency]);
-    tf.dispose([result.tokens, result.weights, result.embeddings]);
+    tf.dispose([result.tokens, result.weights, result.embeddings, result.errors]);
     same?.dispose();
-    return { tokens: tokens as Int32Array, weights: weights as Float32Array, embeddings: embeddings as Float32Array };
+    return {
+      tokens: tokens as Int32Array,
+      weights: weights as Float32Array,
+      embeddings: embeddings as Float32Array,
+      errors: errors as Float32Array,
+    };
   }
 
   /**
@@ -343,12 +367,16 @@ interface EncodedBlock {
   readonly weights: tf.Tensor;
   /** [codes, slots x d] */
   readonly embeddings: tf.Tensor;
+  /** [codes, slots] */
+  readonly errors: tf.Tensor;
 }
 
 function encodeBlock(batch: MedTokBatch, parameters: MedTokParameters, config: MedTokConfig): EncodedBlock {
-  const { slots } = quantizeModalities(encodeModalities(batch, parameters, config), parameters, config);
+  const { slots, embeddings } = quantizeModalities(encodeModalities(batch, parameters, config), parameters, config);
   const all = slotsOf(config).map((slot) => slots[slot]!);
+  const errorOf = (slot: Slot) => tf.squaredDifference(unitRows(embeddings[slot]!), slots[slot]!.quantized).sum(1);
   return {
+    errors: tf.stack(slotsOf(config).map(errorOf), 1),
     tokens: tf.stack(all.map(({ tokens }) => tokens), 1),
     weights: tf.stack(all.map(({ weights }) => weights), 1),
     embeddings: tf.concat(all.map(({ quantized }) => quantized), 1),

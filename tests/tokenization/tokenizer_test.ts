@@ -4,12 +4,16 @@ import { readTable, sha256, writeSafetensors, writeTable } from "../../lib/data/
 import { random } from "../../lib/random.ts";
 import { tf } from "../../lib/tensor/mod.ts";
 import {
+  batchOf,
   type CodeInput,
+  encodeModalities,
   lsaEncoder,
   MedTok,
   type MedTokConfig,
   medtokConfig,
   plantedWorld,
+  quantizeModalities,
+  reconstructionError,
   reserved,
   TokenTable,
   trainMedTok,
@@ -65,6 +69,19 @@ Deno.test("equal descriptions and subgraphs have equal tokens, whatever the code
     () => tokenizer.decode([tokenizer.config.N], [1]),
     /token 360 is no row of the codebook, which has 360/,
   );
+  tokenizer.dispose();
+});
+
+Deno.test("reconstruction errors are the squared distances of unit vectors: with one codeword, its own", async () => {
+  const tokenizer = untrained({ K: 1, modality: "text" });
+  const codes = world.codes.slice(0, 20);
+  const errors = await tokenizer.reconstructionErrors(codes);
+  const batch = batchOf(codes, tokenizer.encoder, tokenizer.config);
+  const encoded = encodeModalities(batch, tokenizer.parameters, tokenizer.config);
+  const { slots } = quantizeModalities(encoded, tokenizer.parameters, tokenizer.config);
+  assertClose([...errors], slots.textSpecific!.distances.flatten().arraySync(), "one codeword", 1e-5);
+  const { textSpecific } = await reconstructionError(tokenizer, codes);
+  assertClose([textSpecific!], [errors.reduce((sum, error) => sum + error, 0) / codes.length], "the mean", 1e-6);
   tokenizer.dispose();
 });
 
