@@ -32,6 +32,7 @@ export {
   topKValues,
 } from "./primitives.ts";
 export { flatten, type LeafTest, mapTree } from "./named.ts";
+export { type LSTMSequence, lstmSequence } from "./lstm_sequence.ts";
 export { associativeScan, linearRecurrence, scan } from "./scan.ts";
 export { measure, type Measured, type TensorMemory, tensorMemory } from "./measure.ts";
 export { tidy } from "./tidy.ts";
