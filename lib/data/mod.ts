@@ -64,6 +64,7 @@ export {
   tumourVolume,
 } from "./simulated/tumour.ts";
 export {
+  historyRows,
   oneStepRows,
   type OneStepTestSet,
   oneStepTestSet,

@@ -18,6 +18,12 @@ export {
   type Query,
   type Scaling,
 } from "./clef.ts";
+export {
+  conceptHead,
+  type ConceptHeadDescription,
+  conceptHeadLayer,
+  type ConceptHeadParameters,
+} from "./concept_head.ts";
 export { type Base, baseState, type Decoder, type Joint } from "./concepts.ts";
 export { calibrate, type CalibrateOptions, type ConformalIntervals, coverage } from "./conformal.ts";
 export {

@@ -27,6 +27,7 @@ import { editingFamilies } from "./editing_families.ts";
 import { tokenizationFamilies } from "./tokenization_families.ts";
 import { languageFamilies } from "./language_families.ts";
 import { tumourFamilies } from "./tumour_families.ts";
+import { tumourModelFamilies } from "./tumour_model_families.ts";
 
 export { type Family, keptTokens, runCase } from "./model_cases.ts";
 
@@ -127,6 +128,7 @@ export const families: Readonly<Record<string, Family>> = {
   ...tokenizationFamilies,
   ...languageFamilies,
   ...tumourFamilies,
+  ...tumourModelFamilies,
 };
 
 function scheduleOf(r: unknown, form: unknown): Schedule {

@@ -357,6 +357,20 @@ class Walk {
 }
 
 /**
+ * What happened to test patients, one row each: what an encoder has to read, once per patient.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * const { histories } = oneStepTestSet({ patients: 2, seed: 10, gamma: 4 });
+ * assert.equal(historyRows(histories).rows, 2);
+ * ```
+ */
+export function historyRows({ patients, days, volume, chemo, radio, origins }: TumourHistories): TumourRows {
+  return { rows: patients.count, days, split: "test", volume, chemo, radio, length: origins, type: patients.type };
+}
+
+/**
  * The reference's rows of test set 1: each answer with its whole history.
  *
  * @param which Which answers. Default: all, which at full size takes half a gigabyte.

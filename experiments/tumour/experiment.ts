@@ -1,0 +1,95 @@
+/**
+ * The tumour benchmark, one day ahead: does a head that multiplies the present volume err less than one that adds, and does
+ * balancing help?
+ *
+ * Sizes, learning rates and epochs are the published ones of the Causal Transformer's code for CRN; the head of CLEF has
+ * CRN's. Every model of a seed sees the same patients.
+ *
+ * @module
+ */
+import { tumourCohort } from "../../lib/data/mod.ts";
+import { defineExperiment } from "../../lib/experiment/mod.ts";
+import { random } from "../../lib/random.ts";
+import { tf, tidy } from "../../lib/tensor/mod.ts";
+import { tumourTensors } from "../../lib/data/mod.ts";
+import { balanceOf } from "./balance.ts";
+import { oneStepNRMSE } from "./metrics.ts";
+import { batchOf } from "./models/parts.ts";
+import { lastValue, oracle, population } from "./models/simple.ts";
+import { type OneStepModel, trainCLEF, trainCRN } from "./train.ts";
+import { type TumourWorld, tumourWorld } from "./world.ts";
+
+const trained = {
+  "CRN": trainCRN,
+  "CRN (α=0)": (world, options) => trainCRN(world, { ...options, balanced: false }),
+  "CLEF head": trainCLEF,
+} as const satisfies Record<
+  string,
+  (world: TumourWorld, options: { seed: number; signal: AbortSignal }) => Promise<OneStepModel>
+>;
+
+export default defineExperiment({
+  name: "tumour",
+  version: 1,
+  question: "Does a model that multiplies the present volume answer what-if questions better than one that adds to it?",
+  grid: {
+    gamma: [0, 4],
+    model: ["last value", "POP", "ORACLE", "CLEF head", "CRN", "CRN (α=0)"],
+  },
+  seeds: [10, 101],
+  async row({ gamma, model }, { seed, signal }) {
+    const world = tumourWorld({ gamma, seed });
+    const test = world.oneStep();
+    const rounded = (value: number) => Number(value.toFixed(5));
+    const errorsOf = (predicted: Float32Array) => {
+      const { orig, all, last } = oneStepNRMSE(test, predicted);
+      return { orig: rounded(orig), all: rounded(all), last: rounded(last) };
+    };
+    const none = { treatmentTold: null, discrepancy: null, epochs: null, trainingSeconds: null };
+    switch (model) {
+      case "last value":
+        return { ...errorsOf(await lastValue.oneStep(test)), ...none };
+      case "POP":
+        return { ...errorsOf(await population(world.train.patients).oneStep(test)), ...none };
+      case "ORACLE":
+        return { ...errorsOf(await oracle.oneStep(test)), ...none };
+      default: {
+        const made = await trained[model](world, { seed, signal });
+        const errors = errorsOf(await made.oneStep(test));
+        const { treatmentTold, discrepancy } = diagnose(world, made);
+        made.dispose();
+        const { epochs, seconds } = made.fit;
+        const balance = { treatmentTold: rounded(treatmentTold), discrepancy: rounded(discrepancy) };
+        return { ...errors, ...balance, epochs, trainingSeconds: Number(seconds.toFixed(1)) };
+      }
+    }
+  },
+  paper: {
+    cite: "Melnychuk et al. 2022, arXiv:2204.07258, table 9 as updated in the README of its code after March 2024",
+    table: new URL("./paper.csv", import.meta.url),
+    compare: "last",
+  },
+});
+
+/** Days of the validation cohort, at which the representation is looked at. */
+const DAYS = 4000;
+
+function diagnose({ gamma, seed, scaling }: TumourWorld, { represent }: OneStepModel) {
+  const cohort = tumourCohort({ patients: 1000, seed, split: "validation", gamma });
+  const tensors = tumourTensors(cohort, scaling);
+  const batch = batchOf(tensors);
+  const represented = tidy(() => represent(batch));
+  const [, steps, width] = represented.shape;
+  const values = represented.dataSync<"float32">();
+  tf.dispose([represented, ...Object.values(batch)]);
+  const from = random(seed, "days of the balance");
+  const cells = Array.from({ length: DAYS }, () => {
+    const row = from.integer(cohort.rows);
+    return [row, from.integer(cohort.length[row])];
+  });
+  return balanceOf(
+    cells.map(([row, t]) => values.slice((row * steps + t) * width, (row * steps + t + 1) * width)),
+    cells.map(([row, t]) => cohort.chemo[row * cohort.days + t] + 2 * cohort.radio[row * cohort.days + t]),
+    seed,
+  );
+}
