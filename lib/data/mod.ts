@@ -3,6 +3,7 @@
  *
  * @module
  */
+export { type BytePairTokenizer, bytePairTokenizer } from "./byte_pair_tokenizer.ts";
 export { cancerSim, type TumourFuture } from "./cancer_sim.ts";
 export { type Ccs, ccs, type CcsRow } from "./ccs.ts";
 export { type DiseaseOntology, diseaseOntology } from "./disease_ontology.ts";
@@ -94,6 +95,7 @@ export { type Change, type LabWorld, simulateSubject } from "./simulated/lab_wor
 export { type SimulatedTrajectories, synthLab, synthLabWorld } from "./simulated/synth_lab.ts";
 export { readTable, type Table, type TableOptions, writeTable } from "./table.ts";
 export { type GridQuestions, gridQuestions, type GridQuestionsOptions } from "./simulated/grid_questions.ts";
+export { type Stories260k, stories260k, type StoryExpected, type StorySample } from "./stories260k.ts";
 export { type DataText, readGzipText, textRows } from "./text_table.ts";
 export { tinyVLM, type TinyVLMTraining, type TinyVLMWeights } from "./tiny_vlm.ts";
 export {

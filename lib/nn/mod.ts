@@ -8,9 +8,20 @@
  */
 export * from "./attention.ts";
 export * from "./block.ts";
+export * from "./cache_policy.ts";
 export { evaluate, type EvaluateOptions, type Evaluation } from "./evaluate.ts";
+export {
+  generate,
+  type GenerateOptions,
+  type Generation,
+  predict,
+  type PredictOptions,
+  type SamplingOptions,
+} from "./generate.ts";
 export * from "./initialise.ts";
+export * from "./kv_cache.ts";
 export * from "./layers.ts";
+export * from "./llama.ts";
 export { huggingFaceNames, loadViT, type LoadViTOptions, viTFromArrays } from "./load_vit.ts";
 export * from "./losses.ts";
 export * from "./lstm.ts";

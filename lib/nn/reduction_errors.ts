@@ -31,8 +31,8 @@ export class NaNScore extends ReductionError {
 
 /** The method looks at something that the model does not give. */
 export class NeedsMissing extends ReductionError {
-  constructor(readonly field: string, readonly method: string) {
-    super(`${method} needs ${field}, but the model gives none; ${remedies[field] ?? "use a model that computes it"}`);
+  constructor(readonly field: string, readonly method: string, giver = "the model", remedy = remedies[field]) {
+    super(`${method} needs ${field}, but ${giver} gives none; ${remedy ?? "use a model that computes it"}`);
   }
 }
 
