@@ -127,6 +127,8 @@ export {
   type Weights,
 } from "./vit_nano.ts";
 // visits of patients
+export { type HospitalLayout, type HospitalOptions, readHospitalTables } from "./hospital_tables.ts";
+export { mimic3Demo } from "./mimic3_demo.ts";
 export {
   type CodeKind,
   type Patient,

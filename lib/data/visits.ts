@@ -19,6 +19,8 @@ export interface VisitCode {
   readonly kind: CodeKind;
   /** When it was recorded, in hours; absent where only the visit is known. */
   readonly hour?: number;
+  /** What the source calls it: a drug's name. */
+  readonly text?: string;
 }
 
 /** One visit: a stay in hospital, or an encounter. */
