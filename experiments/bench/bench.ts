@@ -4,22 +4,24 @@
  * @module
  */
 import { collect, runExperiment } from "tessera/experiment/mod.ts";
-import { cpuModel } from "./contest.ts";
-import { bench, folder } from "./experiment.ts";
+import { cpuModel, measure } from "./contest.ts";
+import { bench, folder, reference } from "./experiment.ts";
 import { goldenOfPeers, preparePeers } from "./peers.ts";
 import { ratioFigure, readme } from "./report.ts";
-import type { Line } from "./summary.ts";
-import { type WorkloadName, workloadNames } from "./workloads.ts";
+import { type Line, summarise } from "./summary.ts";
+import { areaNames, areaOf, type WorkloadName, workloadNames } from "./workloads.ts";
 
-const HELP = `deno task bench [NAME...] [--peers] [--rounds N] [--ms N] [--page]
+const HELP = `deno task bench [NAME...] [--peers] [--rounds N] [--ms N] [--page] [--try]
 
-  NAME        only these workloads: ${workloadNames.join(", ")}
+  NAME        only these workloads, or those of an area:
+${areaNames.map((area) => `              ${area}: ${namesOf(area).join(", ")}`).join("\n")}
   --peers     PyTorch and JAX as well; makes .venv-bench with them where it is not there (1,500 MB)
   --rounds N  rounds in which the systems take turns (default: 5)
   --ms N      milliseconds of calls in a round (default: 200)
+  --try       keeps nothing and writes no page, only says what it measured
   --page      measures nothing; writes README.md and its picture from the rows that are there
 
-All workloads with peers take about ten minutes on two cores. TESSERA_THREADS sets the threads of everybody.`;
+All workloads with peers take about half an hour on two cores. TESSERA_THREADS sets the threads of everybody.`;
 
 const { names, options } = read(Deno.args);
 const roundsFile = new URL("rounds.jsonl", folder);
@@ -35,6 +37,16 @@ const experiment = bench(contest, (measured) => {
   Deno.writeTextFileSync(roundsFile, all.map((line) => JSON.stringify(line) + "\n").join(""));
 });
 
+if (options.try) {
+  for (const name of names.length ? names : workloadNames) {
+    const rows = summarise(name, await measure(name, contest, new AbortController().signal), reference());
+    say(name);
+    for (const { system, status, median_ms, ratio, first_ms } of rows) {
+      say(`  ${system}: ${median_ms} ms, by ours ${ratio ?? 1}, first ${first_ms} ms, ${status}`);
+    }
+  }
+  Deno.exit(0);
+}
 let failed = 0;
 if (!options.page) {
   say(`${cpuModel()}, ${threads} threads, load ${Deno.loadavg()[0].toFixed(2)}`);
@@ -61,9 +73,13 @@ async function peersIfWanted() {
     say(`No peers: ${why}`);
     return { python: undefined, withoutPeers: why, golden: new Map() };
   }
-  const golden = await goldenOfPeers(python, threads);
+  const golden = await goldenOfPeers(names.length ? names : workloadNames, python, threads);
   for (const [which, passed] of golden) if (!passed) say(`${which} does not reproduce the authors' numbers`);
   return { python, withoutPeers: "", golden };
+}
+
+function namesOf(area: string): WorkloadName[] {
+  return workloadNames.filter((name) => areaOf(name) === area);
 }
 
 function committed(): Line[] {
@@ -76,7 +92,7 @@ function committed(): Line[] {
 }
 
 function read(args: readonly string[]) {
-  const options = { peers: false, page: false, rounds: 5, ms: 200 };
+  const options = { peers: false, page: false, try: false, rounds: 5, ms: 200 };
   const names: WorkloadName[] = [];
   const refuse = (sentence: string): never => {
     console.error(`${sentence}; see --help`);
@@ -87,16 +103,17 @@ function read(args: readonly string[]) {
     if (arg === "--help") {
       console.log(HELP);
       Deno.exit(0);
-    } else if (arg === "--peers" || arg === "--page") options[arg.slice(2) as "peers" | "page"] = true;
-    else if (arg === "--rounds" || arg === "--ms") {
+    } else if (arg === "--peers" || arg === "--page" || arg === "--try") {
+      options[arg.slice(2) as "peers" | "page" | "try"] = true;
+    } else if (arg === "--rounds" || arg === "--ms") {
       const value = Number(args[++i]);
       if (!Number.isInteger(value) || value < 1) refuse(`${arg} takes a whole number from 1, but got ${args[i]}`);
       options[arg.slice(2) as "rounds" | "ms"] = value;
     } else if (arg.startsWith("--")) refuse(`there is no option ${arg}`);
     else {
-      const name = workloadNames.find((known) => known === arg) ??
-        refuse(`there is no workload ${arg}; they are ${workloadNames.join(", ")}`);
-      names.push(name);
+      const own = workloadNames.filter((name) => name === arg || areaOf(name) === arg);
+      if (!own.length) refuse(`there is no workload ${arg}; they are ${workloadNames.join(", ")}`);
+      names.push(...own);
     }
   }
   return { names, options };

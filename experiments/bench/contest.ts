@@ -8,17 +8,8 @@ import { fileURLToPath } from "node:url";
 import { sleep } from "tessera/stop.ts";
 import { quantile } from "tessera/stats.ts";
 import type { About, Line, Round } from "./summary.ts";
-import {
-  type Job,
-  type Parameter,
-  type Peer,
-  type Sizes,
-  type System,
-  systems,
-  vitParameters,
-  type WorkloadName,
-  workloads,
-} from "./workloads.ts";
+import { type Message, type Peer, type System, systems } from "./workload.ts";
+import { type AreaName, areaOf, workload, type WorkloadName } from "./workloads.ts";
 
 /** How to measure. */
 export interface Contest {
@@ -112,32 +103,25 @@ async function* linesOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<stri
   }
 }
 
-/** What a worker is told: the job, and the parameters that it has to make up. */
-export function messageFor(job: Job): string {
-  return JSON.stringify({ ...job, parameters: parametersOf(job) });
-}
-
-function parametersOf(job: Job): Parameter[] {
-  if ("sizes" in job) return vitParameters(job.sizes);
-  if (job.kind !== "block_step") return [];
-  const block: Sizes = { image: 16, patch: 16, width: job.width, depth: 1, heads: 1, classes: 1 };
-  return vitParameters(block).filter(({ name }) => name.startsWith("blocks.0."));
+/** What a worker is told. */
+export function messageFor(name: WorkloadName): string {
+  const { job, parameters = [] } = workload(name);
+  const message: Message = { area: areaOf(name), ...job, parameters };
+  return JSON.stringify(message);
 }
 
 /** Measures one workload; one line for each system, and one for each of its rounds. */
 export async function measure(name: WorkloadName, contest: Contest, signal: AbortSignal): Promise<Line[]> {
-  const { job, without = [], golden, flops }: (typeof workloads)[WorkloadName] & {
-    without?: readonly System[];
-    golden?: string;
-  } = workloads[name];
+  const { systems: measured = systems, golden, flops, atMost } = workload(name);
+  const count = Math.min(contest.rounds, atMost?.rounds ?? Infinity);
+  const milliseconds = Math.min(contest.ms, atMost?.ms ?? Infinity);
   const common = { workload: name, cpu: cpuModel(), load: Deno.loadavg()[0] };
   const about = new Map<System, About>();
   const rounds: Round[] = [];
   const workers = new Map<System, Worker>();
   const refuse = (system: System, error: string) => about.set(system, { ...common, system, error });
 
-  for (const system of systems) {
-    if (without.includes(system)) continue;
+  for (const system of measured) {
     if ((system === "torch" || system === "jax") && !contest.python) refuse(system, contest.withoutPeers);
     else if (secondsWithoutTensorFlow(system, flops) > TOO_SLOW_S) {
       refuse(system, `a call would take about ${Math.round(secondsWithoutTensorFlow(system, flops))} s`);
@@ -146,7 +130,7 @@ export async function measure(name: WorkloadName, contest: Contest, signal: Abor
   try {
     for (const [system, worker] of workers) {
       signal.throwIfAborted();
-      const answer = await worker.ask(messageFor(job));
+      const answer = await worker.ask(messageFor(name));
       const passed = golden === undefined ? undefined : contest.golden.get(`${golden} ${system}`);
       about.set(system, {
         ...common,
@@ -159,14 +143,14 @@ export async function measure(name: WorkloadName, contest: Contest, signal: Abor
         workers.delete(system);
       }
     }
-    for (let round = 1; round <= contest.rounds; round++) {
+    for (let round = 1; round <= count; round++) {
       const order = [...workers.keys()];
       const first = round % order.length; // nobody is always the first, or always after the same
       for (const system of [...order.slice(first), ...order.slice(0, first)]) {
         signal.throwIfAborted();
         if (round > 1 && (about.get(system)?.first_ms ?? 0) > 1000 * SLOW_S && isFallback(system)) continue;
         await sleep(REST_MS);
-        const { ms, gflops, error } = await workers.get(system)!.ask(String(contest.ms)) as {
+        const { ms, gflops, error } = await workers.get(system)!.ask(String(milliseconds)) as {
           ms?: number[];
           gflops?: number;
           error?: string;
@@ -210,15 +194,16 @@ export function cpuModel(): string {
   }
 }
 
-/** A peer's outputs for golden cases. */
+/** A peer's outputs for golden cases of one area, or why there are none. */
 export async function goldenOutputs(
   peer: Peer,
+  area: AreaName,
   cases: readonly object[],
   contest: Pick<Contest, "threads" | "python">,
 ) {
   const worker = new Worker(peer, contest);
   try {
-    const { check, error } = await worker.ask(JSON.stringify({ kind: "golden", cases }));
+    const { check, error } = await worker.ask(JSON.stringify({ area, kind: "golden", cases }));
     return error === undefined ? check as unknown[] : String(error);
   } finally {
     await worker.end();

@@ -6,7 +6,8 @@
  */
 import { fileURLToPath } from "node:url";
 import { goldenOutputs } from "./contest.ts";
-import { peers } from "./workloads.ts";
+import { type GoldenCase, type GoldenCases, peers } from "./workload.ts";
+import { areaNames, areaOf, areas, workload, type WorkloadName } from "./workloads.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const venv = `${root}.venv-bench`;
@@ -54,81 +55,40 @@ async function megabytes(folder: string): Promise<number> {
   return parseInt(new TextDecoder().decode(stdout), 10);
 }
 
-interface GoldenCase {
-  readonly name: string;
-  readonly params: Record<string, unknown>;
-  readonly inputs: Record<string, unknown>;
-  readonly outputs: Record<string, unknown>;
-}
-
-/** Below `tests/golden/`: where the cases are, and which of their outputs the peers give. */
-const CASES = [
-  { file: "reduction.json", name: "tome.bipartite_soft_matching", output: "merged_weighted" },
-  { file: "whole_models.json", name: "vit.forward", output: "logits" },
-  { file: "whole_models.json", name: "vit_tome.forward", output: "logits" },
-  { file: "whole_models.json", name: "vit_evit.forward", output: "logits" },
-] as const;
-
 /** As for our own code, see tests/golden/README.md. */
 const TOLERANCE = 1e-4;
 
-/** For each golden case and peer ("vit.forward torch"), whether the peer reproduces it. */
-export async function goldenOfPeers(python: string, threads: number): Promise<Map<string, boolean>> {
+/** For each golden case of these workloads and each peer ("vit.forward torch"), whether the peer reproduces it. */
+export async function goldenOfPeers(
+  names: readonly WorkloadName[],
+  python: string,
+  threads: number,
+): Promise<Map<string, boolean>> {
   const results = new Map<string, boolean>();
-  const chosen = CASES.flatMap(({ file, name, output }) => {
-    const all = JSON.parse(Deno.readTextFileSync(`${root}tests/golden/${file}`)).cases as GoldenCase[];
-    const shared = all.find((entry) => entry.name === "shared.vit_weights");
-    return all.filter((entry) => entry.name === name && !entry.params.distill_token)
-      .map((entry) => ({ name, expected: entry.outputs[output], message: forPeer(entry, shared) }));
-  });
-  for (const peer of peers) {
-    const outputs = await goldenOutputs(peer, chosen.map(({ message }) => message), { threads, python });
-    if (typeof outputs === "string") continue; // it is not there; its rows say so
-    chosen.forEach(({ name, expected }, i) => {
-      const key = `${name} ${peer}`;
-      results.set(key, (results.get(key) ?? true) && isClose(outputs[i], expected));
-    });
+  for (const area of areaNames) {
+    const own = names.filter((name) => areaOf(name) === area).map(workload);
+    for (const peer of peers) {
+      const asked = own.filter(({ systems }) => !systems || systems.includes(peer)).map(({ golden }) => golden);
+      const cases = areas[area].golden.filter(({ name }) => asked.includes(name)).flatMap(casesOf);
+      if (!cases.length) continue;
+      const outputs = await goldenOutputs(peer, area, cases.map(({ message }) => message), { threads, python });
+      if (typeof outputs === "string") continue; // it is not there; its rows say so
+      cases.forEach(({ name, expected }, i) => {
+        const key = `${name} ${peer}`;
+        results.set(key, (results.get(key) ?? true) && isClose(outputs[i], expected));
+      });
+    }
   }
   return results;
 }
 
-/** A case in the terms of the peers' own code: sizes, tokens to merge or keep in each block. */
-function forPeer({ name, params, inputs }: GoldenCase, shared: GoldenCase | undefined): object {
-  if (!name.startsWith("vit")) return { name, params, inputs };
-  const p = shared!.params as Record<string, number>;
-  const sizes = {
-    image: p.img_size,
-    patch: p.patch_size,
-    channels: p.in_chans,
-    width: p.embed_dim,
-    depth: p.depth,
-    heads: p.num_heads,
-    hidden: Math.trunc(p.embed_dim * p.mlp_ratio),
-    classes: p.num_classes,
-    epsilon: p.layer_norm_eps,
-  };
-  const message = { name, params, inputs, sizes, weights: shared!.inputs.weights };
-  if (name === "vit_tome.forward") return { ...message, r: mergesPerBlock(params.r as number | number[], p.depth) };
-  if (name === "vit_evit.forward") {
-    const layers = params.reduction_loc as number[];
-    const rates = params.keep_rate as number[];
-    const keep = Array(p.depth).fill(0) as number[];
-    layers.forEach((layer, stage) => {
-      const rate = rates.length === 1 ? rates[0] ** (stage + 1) : rates[stage];
-      keep[layer] = Math.trunc((params.init_n as number) * rate);
-    });
-    return { ...message, keep };
-  }
-  return message;
-}
-
-/** The authors' schedule: a number, or a number and how much earlier blocks merge more. */
-function mergesPerBlock(r: number | number[], depth: number): number[] {
-  if (typeof r === "number") return Array(depth).fill(r) as number[];
-  const [mean, inflect] = r;
-  const low = Math.trunc(mean * (1 - inflect));
-  const step = (2 * mean - 2 * low) / (depth - 1);
-  return Array.from({ length: depth }, (_, layer) => Math.trunc(low + step * layer));
+function casesOf({ file, name, output, which, asked }: GoldenCases) {
+  const all = JSON.parse(Deno.readTextFileSync(`${root}tests/golden/${file}`)).cases as GoldenCase[];
+  return all.filter((one) => one.name === name && (which?.(one) ?? true)).map((one) => ({
+    name,
+    expected: one.outputs[output],
+    message: asked?.(one, all) ?? { name, params: one.params, inputs: one.inputs },
+  }));
 }
 
 function isClose(actual: unknown, expected: unknown): boolean {

@@ -5,7 +5,17 @@
  */
 import { markdownTable, type Row } from "tessera/experiment/mod.ts";
 import { type Figure, figure, palette } from "tessera/plot/mod.ts";
-import { parts, type System, systems, titles, type WorkloadName, workloadNames, workloads } from "./workloads.ts";
+import { type System, systems, titles, type Workload } from "./workload.ts";
+import {
+  areaNames,
+  areaOf,
+  areas,
+  workload as descriptionOf,
+  type WorkloadName,
+  workloadNames,
+  workloads,
+} from "./workloads.ts";
+import { parts } from "./workloads/core.ts";
 
 /** A row of rows.csv, by name. */
 export function rowOf(rows: readonly Row[], workload: WorkloadName, system: System): Row | undefined {
@@ -16,8 +26,11 @@ const isMeasured = (row: Row | undefined): row is Row => row?.status === "measur
 
 /** The goal of a workload, where it has one. */
 function goalOf(workload: WorkloadName): number | undefined {
-  return (workloads[workload] as { goal?: number }).goal;
+  return descriptionOf(workload).goal;
 }
+
+/** Whether a system takes part in a workload. */
+const takesPart = ({ systems }: Workload, system: System) => !systems || systems.includes(system);
 
 /** The least that PyTorch's and JAX's time divided by ours should be, and whether it is. */
 export interface Goal {
@@ -42,10 +55,9 @@ export function goals(rows: readonly Row[]): Goal[] {
   const list = workloadNames.flatMap((workload): Goal[] => {
     const aim = goalOf(workload);
     if (aim === undefined) return [];
-    return [
-      { workload, what: "PyTorch / ours", aim, reached: ratio(workload, "torch") },
-      { workload, what: "JAX / ours", aim: JAX_GOAL, reached: ratio(workload, "jax") },
-    ];
+    const torch = { workload, what: "PyTorch / ours", aim, reached: ratio(workload, "torch") };
+    if (!takesPart(descriptionOf(workload), "jax")) return [torch];
+    return [torch, { workload, what: "JAX / ours", aim: JAX_GOAL, reached: ratio(workload, "jax") }];
   });
   list.push({
     workload: "deit",
@@ -99,8 +111,10 @@ export function readme(rows: readonly Row[]): string {
     return all.length ? `${titles[system]} ${Math.round(Math.max(...all))}` : undefined;
   }).filter(Boolean);
 
-  const ratios = markdownTable(
-    measured.filter((workload) => goalOf(workload) !== undefined).map((workload): Row => {
+  const all = goals(rows);
+  const ratiosOf = (names: readonly WorkloadName[]) => {
+    const withJax = names.some((name) => takesPart(descriptionOf(name), "jax"));
+    return markdownTable(names.map((workload): Row => {
       const { title, ours } = workloads[workload];
       const torch = rowOf(rows, workload, "torch");
       const jax = rowOf(rows, workload, "jax");
@@ -109,7 +123,7 @@ export function readme(rows: readonly Row[]): string {
           ? `**${number(row.ratio)}** [${number(row.ratio_low)}, ${number(row.ratio_high)}]`
           : "-";
       const aim = goalOf(workload)!;
-      const reached = goals(rows).filter((goal) => goal.workload === workload);
+      const reached = all.filter((goal) => goal.workload === workload);
       const met = reached.every((goal) => goal.reached === null || goal.reached >= goal.aim);
       return {
         workload: title,
@@ -117,38 +131,47 @@ export function readme(rows: readonly Row[]): string {
         PyTorch: milliseconds(torch),
         "PyTorch / ours": range(torch),
         "per unit of matrix rate": isMeasured(torch) ? number(torch.normalised) : "-",
-        JAX: milliseconds(jax),
-        "JAX / ours": range(jax),
+        ...(withJax ? { JAX: milliseconds(jax), "JAX / ours": range(jax) } : {}),
         goal: `${aim}`,
         met: String(torch?.status ?? "not measured").replace(/:.*/, "").replace(/^measured$/, met ? "yes" : "no"),
       };
-    }),
-  );
+    }));
+  };
+  const ratios = areaNames.flatMap((area) => {
+    const own = measured.filter((name) => goalOf(name) !== undefined && areaOf(name) === area);
+    return own.length ? [`### ${areas[area].title}`, "", ratiosOf(own)] : [];
+  });
 
-  const ways = markdownTable(measured.map((workload): Row => ({
+  const fallbacks = ["graph", "eager", "wasm", "cpu"] as const;
+  const inAllWays = measured.filter((name) =>
+    (parts as readonly string[]).includes(name) || fallbacks.some((way) => takesPart(descriptionOf(name), way))
+  );
+  const ways = markdownTable(inAllWays.map((workload): Row => ({
     workload: workloads[workload].title,
     ...Object.fromEntries(systems.map((system) => [titles[system], milliseconds(rowOf(rows, workload, system))])),
   })));
 
-  const costs = markdownTable(measured.flatMap((workload): Row[] => {
-    const [xla, graph, torch, jax] = (["xla", "graph", "torch", "jax"] as const).map((s) => rowOf(rows, workload, s));
-    if (!xla) return [];
-    const megabytes = (row: Row | undefined) => row && row.peak_mb !== null ? number(row.peak_mb) : "-";
-    return [{
-      workload: workloads[workload].title,
-      nodes: Number(xla.nodes),
-      "trace, s": number(xla.trace_s, 2),
-      "compile, s": number(xla.compile_s, 2),
-      "first call, ms: XLA": number(xla.first_ms),
-      graph: number(graph?.first_ms),
-      PyTorch: number(torch?.first_ms),
-      JAX: number(jax?.first_ms),
-      "peak memory, MB: XLA": megabytes(xla),
-      "graph ": megabytes(graph),
-      "PyTorch ": megabytes(torch),
-      "JAX ": megabytes(jax),
-    }];
-  }));
+  const costs = markdownTable(
+    measured.filter((name) => !descriptionOf(name).atMost).flatMap((workload): Row[] => {
+      const [xla, graph, torch, jax] = (["xla", "graph", "torch", "jax"] as const).map((s) => rowOf(rows, workload, s));
+      if (!xla) return [];
+      const megabytes = (row: Row | undefined) => row && row.peak_mb !== null ? number(row.peak_mb) : "-";
+      return [{
+        workload: workloads[workload].title,
+        nodes: Number(xla.nodes),
+        "trace, s": number(xla.trace_s, 2),
+        "compile, s": number(xla.compile_s, 2),
+        "first call, ms: XLA": number(xla.first_ms),
+        graph: number(graph?.first_ms),
+        PyTorch: number(torch?.first_ms),
+        JAX: number(jax?.first_ms),
+        "peak memory, MB: XLA": megabytes(xla),
+        "graph ": megabytes(graph),
+        "PyTorch ": megabytes(torch),
+        "JAX ": megabytes(jax),
+      }];
+    }),
+  );
 
   const profile = markdownTable(
     parts.filter((part) => rowOf(rows, part, "xla")).map((part): Row => ({
@@ -160,7 +183,7 @@ export function readme(rows: readonly Row[]): string {
     })),
   );
 
-  const missed = goals(rows).filter(({ reached, aim }) => reached !== null && reached < aim).map((goal) => {
+  const missed = all.filter(({ reached, aim }) => reached !== null && reached < aim).map((goal) => {
     const share = shareOfRate(rows, goal.workload);
     const where = share === null || share > 1
       ? ""
@@ -200,7 +223,7 @@ export function readme(rows: readonly Row[]): string {
     "A ratio is PyTorch's or JAX's time divided by ours, the median over rounds in which the systems take turns, with the " +
     "lowest and highest round. *Ours* is the compiled function under XLA, weights and reducer included. A goal counts as met when JAX is not more than 10 % faster, too.",
     "",
-    ratios,
+    ...ratios,
     `DeiT-S reaches ${percent(shareOfRate(rows, "deit"))} of the machine's rate of matrix products (goal ${
       percent(RATE_GOAL)
     }).`,
@@ -243,7 +266,12 @@ export function readme(rows: readonly Row[]): string {
     "npx --yes deno@2.9.6 task bench vit_step --rounds 9",
     "```",
     "",
-    `Names: ${workloadNames.map((name) => `\`${name}\``).join(", ")}.`,
+    "To add a workload, describe it in `workloads/AREA.ts`, do it in `ours/AREA.ts` and in `peers/torch_AREA.py` (and " +
+    "`jax_AREA.py`, where JAX is among its `systems`), from the same numbers: `pattern` and `parameters`. Where the authors' " +
+    "code has a golden case of it, name the case in the area's `golden` list, so that the peer's time counts only if it " +
+    "reproduces the case.",
+    "",
+    "`task bench --help` has the names; the name of an area stands for all its workloads.",
     "",
   ].join("\n");
 }
@@ -252,9 +280,9 @@ const percentOrDash = (share: number | null) => share === null ? "-" : `${Math.r
 
 const percent = (share: number | null) => share === null ? "an unknown share" : `${Math.round(100 * share)} %`;
 
-/** Ratios with their ranges, and the goals. */
+/** Ratios with their ranges, and the goals, of the workloads that all three take part in. */
 export function ratioFigure(rows: readonly Row[]): Figure {
-  const shown = workloadNames.filter((workload) => goalOf(workload) !== undefined);
+  const shown = workloadNames.filter((name) => goalOf(name) !== undefined && takesPart(descriptionOf(name), "jax"));
   const names = shown.map((workload) => workloads[workload].title.split(/[:,]/)[0].replace("one ", ""));
   const series = (["torch", "jax"] as const).map((system, k) => {
     const own = shown.map((workload) => rowOf(rows, workload, system));
@@ -311,7 +339,8 @@ export function ratioFigure(rows: readonly Row[]): Figure {
 }
 
 function altOf(rows: readonly Row[]): string {
-  const parts = goals(rows).filter(({ what, reached }) => what !== RATE_WHAT && reached !== null)
-    .map(({ workload, what, reached }) => `${workload}: ${what} ${number(reached)}`);
+  const parts = goals(rows).filter(({ workload, what, reached }) =>
+    what !== RATE_WHAT && reached !== null && takesPart(descriptionOf(workload), "jax")
+  ).map(({ workload, what, reached }) => `${workload}: ${what} ${number(reached)}`);
   return `Ratios of times, above 1 where we are faster. ${parts.join("; ") || "Nothing was measured"}.`;
 }

@@ -6,7 +6,8 @@
  */
 import type { Row } from "tessera/experiment/mod.ts";
 import { quantile } from "tessera/stats.ts";
-import { type System, systems, type WorkloadName, workloads } from "./workloads.ts";
+import { type System, systems } from "./workload.ts";
+import { type WorkloadName, workloads } from "./workloads.ts";
 
 /** What one system did in one workload, apart from its rounds. */
 export interface About {

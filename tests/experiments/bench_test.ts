@@ -4,7 +4,15 @@ import { fromCSV, type Row } from "tessera/experiment/mod.ts";
 import { folder, reference } from "../../experiments/bench/experiment.ts";
 import { goals, ratioFigure, readme } from "../../experiments/bench/report.ts";
 import { type About, type Line, type Round, summarise } from "../../experiments/bench/summary.ts";
-import { pattern, systems, vitParameters, workloadNames, workloads } from "../../experiments/bench/workloads.ts";
+import { pattern, systems, vitParameters } from "../../experiments/bench/workload.ts";
+import {
+  areaNames,
+  areas,
+  workload,
+  type WorkloadName,
+  workloadNames,
+  workloads,
+} from "../../experiments/bench/workloads.ts";
 
 const text = (name: string) => Deno.readTextFileSync(new URL(name, folder));
 const rows = fromCSV(text("rows.csv"), "rows.csv");
@@ -98,6 +106,18 @@ Deno.test("every workload is well described, DeiT-S with its 22 million paramete
   assert.equal(count, 22_050_664);
   assert.ok(Math.abs(flops / 8 / 2 / 1e9 - 4.6) < 0.05);
   for (const name of workloadNames) assert.ok(systems.includes(workloads[name].ours), name);
+});
+
+Deno.test("every area has its files, and no two workloads one name", () => {
+  const names = areaNames.flatMap((area) => Object.keys(areas[area].workloads));
+  assert.deepEqual([...new Set(names)], names);
+  assert.equal(names.length, workloadNames.length);
+  for (const area of areaNames) {
+    const systems = Object.keys(areas[area].workloads).map((name) => workload(name as WorkloadName).systems);
+    const files = [`workloads/${area}.ts`, `ours/${area}.ts`, `peers/torch_${area}.py`];
+    if (systems.some((list) => !list || list.includes("jax"))) files.push(`peers/jax_${area}.py`);
+    for (const file of files) assert.ok(Deno.statSync(new URL(file, folder)).isFile, file);
+  }
 });
 
 Deno.test("the command refuses a workload and an option that it does not know, in one sentence", async () => {

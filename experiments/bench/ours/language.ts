@@ -1,0 +1,12 @@
+/**
+ * Workloads of language models and what reduces their tokens: generation, cache policies, prompt compression, state spaces, in this library.
+ *
+ * @module
+ */
+import type { Job } from "../workloads/language.ts";
+import type { Ready } from "./worker.ts";
+
+/** Makes a workload ready. */
+export function prepare(job: Job): Ready {
+  throw new Error(`no workload ${JSON.stringify(job)}`);
+}

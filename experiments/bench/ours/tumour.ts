@@ -1,0 +1,12 @@
+/**
+ * Workloads of the simulated tumour growth, in this library.
+ *
+ * @module
+ */
+import type { Job } from "../workloads/tumour.ts";
+import type { Ready } from "./worker.ts";
+
+/** Makes a workload ready. */
+export function prepare(job: Job): Ready {
+  throw new Error(`no workload ${JSON.stringify(job)}`);
+}

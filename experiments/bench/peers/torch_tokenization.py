@@ -1,0 +1,10 @@
+"""Workloads of `tokenization`: MedTok, in PyTorch."""
+
+
+def prepare(job):
+    raise ValueError(f"no workload {job['kind']}")
+
+
+def golden(case):
+    """What is computed for a golden case."""
+    raise ValueError(f"no case {case['name']}")
