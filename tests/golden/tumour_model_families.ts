@@ -12,6 +12,19 @@ import {
   treatmentLogits,
   variationalLSTM,
 } from "../../experiments/tumour/models/parts.ts";
+import {
+  averageDecay,
+  type CausalTransformerParameters,
+  classWeights,
+  ctRepresentation,
+  domainConfusion,
+  fixedPositions,
+  relativePositions,
+  rollOut,
+  type StreamAttention,
+  streamAttention,
+} from "../../experiments/tumour/models/causal_transformer.ts";
+import { confusionError, risingAlpha, treatmentError } from "../../experiments/tumour/models/parts.ts";
 import { lstm } from "../../lib/nn/mod.ts";
 import { flatten, tf } from "../../lib/tensor/mod.ts";
 import { assertClose, type GoldenCase } from "./cases.ts";
@@ -59,6 +72,99 @@ export const tumourModelFamilies: Readonly<Record<string, Family>> = {
       "mse, cross_entropy",
     );
     compareGradients(parameters, grads, outputs.grads);
+  },
+  "ct.domain_confusion_step": ({ params, inputs, outputs }) => {
+    const parameters = weightsOf<CRNParameters>(inputs.weights);
+    const averaged = params.weights_ema ? weightsOf<CRNParameters>(inputs.ema_weights) : undefined;
+    const batch = batchOfCase(inputs);
+    const alpha = tf.scalar(number(params.alpha));
+    const variables = [...flatten(parameters).values()] as tf.Variable[];
+    for (const [group, optimizer] of [["outcome", "optimizer_0"], ["classifier", "optimizer_1"]] as const) {
+      const expected = outputs[optimizer] as GoldenCase["outputs"];
+      const { value, grads } = tf.variableGrads(
+        () => {
+          const represent = (batch: Batch, p: CRNParameters) => crnRepresentation(batch, p);
+          return domainConfusion(batch, parameters, averaged, alpha, represent, { classifierToo: true })[group];
+        },
+        variables,
+      );
+      assertClose(value.arraySync(), expected.loss, `${optimizer}.loss`);
+      compareGradients(parameters, grads, expected.grads);
+    }
+  },
+  "ct.losses": ({ inputs, outputs }) => {
+    const logits = tensor3(inputs.logits);
+    const weights = tf.tensor1d(inputs.class_weights as number[]);
+    assertClose(treatmentError(logits, tensor3(inputs.treatments), weights).arraySync(), outputs.predict, "predict");
+    assertClose(confusionError(logits).arraySync(), outputs.confuse, "confuse");
+  },
+  "ct.class_weights": ({ inputs, outputs }) => {
+    const [currentTreatments, active] = [tensor3(inputs.current_treatments), tensor3(inputs.active_entries)];
+    assertClose(classWeights({ currentTreatments, active }).arraySync(), outputs.weights, "weights");
+  },
+  "ct.alpha_rise": ({ params, outputs }) => {
+    const epochs = number(params.max_epochs);
+    const values = Array.from({ length: epochs }, (_, e) => risingAlpha(e + 1, epochs, number(params.alpha_max)));
+    assertClose(values, outputs.alpha_after_epoch, "alpha_after_epoch");
+    assertClose(risingAlpha(0, epochs), 0, "the first epoch");
+  },
+  "ct.weights_ema": ({ params, inputs, outputs }) => {
+    const [start, ...values] = inputs.values as number[][];
+    let average = start;
+    const averages = values.map((row, k) => {
+      const decay = averageDecay(k + 1, number(params.beta));
+      return average = average.map((value, i) => decay * value + (1 - decay) * row[i]);
+    });
+    assertClose(averages, outputs.shadow_after_update, "shadow_after_update");
+  },
+  "ct.relative_position_embedding": ({ params, inputs, outputs }) => {
+    const [queries, keys] = [number(params.length_q), number(params.length_k)];
+    const table = params.trainable
+      ? tf.tensor2d(inputs.table as number[][])
+      : fixedPositions(number(params.max_relative_position), number(params.dim));
+    assertClose(relativePositions(queries, keys, table).arraySync(), outputs.embeddings, "embeddings");
+  },
+  "ct.attention": ({ params, inputs, outputs }) => {
+    const [query, key] = [tensor3(inputs.query), tensor3(inputs.key)];
+    const table = (name: string) =>
+      relativePositions(query.shape[1], key.shape[1], tf.tensor2d(inputs[name] as number[][]));
+    const { output, attention } = streamAttention(
+      query,
+      key,
+      weightsOf<StreamAttention>(inputs.weights),
+      { keys: table("table_k"), values: table("table_v") },
+      {
+        heads: number(params.num_heads),
+        causal: params.one_direction === true,
+        mask: inputs.mask ? tf.tensor4d(inputs.mask as number[][][][]) : undefined,
+      },
+    );
+    assertClose(attention.arraySync(), outputs.attention, "attention");
+    assertClose(output.arraySync(), outputs.output, "output");
+  },
+  "ct.forward": ({ params, inputs, outputs }) => {
+    const parameters = weightsOf<CausalTransformerParameters>(inputs.weights);
+    const batch = batchOfCase(inputs);
+    const { vitals, future_past_split } = inputs.batch as { vitals?: number[][][]; future_past_split?: number[] };
+    const br = ctRepresentation(batch, parameters, {
+      heads: number(params.num_heads),
+      ...(vitals ? { vitals: { values: tensor3(vitals), until: future_past_split! } } : {}),
+    });
+    const head = parameters.br_treatment_outcome_head;
+    assertClose(br.arraySync(), outputs.br, "br");
+    assertClose(treatmentLogits(br, head).arraySync(), outputs.treatment_logits, "treatment_logits");
+    assertClose(outcomeOf(br, batch.currentTreatments, head).arraySync(), outputs.outcome, "outcome");
+  },
+  "ct.autoregressive": ({ params, inputs, outputs }) => {
+    const parameters = weightsOf<CausalTransformerParameters>(inputs.weights);
+    const { future_past_split } = inputs.batch as { future_past_split: number[] };
+    const horizon = number(params.projection_horizon);
+    const { predictions, prevOutputs } = rollOut(batchOfCase(inputs), future_past_split, horizon, (batch) => {
+      const br = ctRepresentation(batch, parameters, { heads: number(params.num_heads) });
+      return outcomeOf(br, batch.currentTreatments, parameters.br_treatment_outcome_head);
+    });
+    assertClose(predictions.arraySync(), outputs.predictions, "predictions");
+    assertClose(prevOutputs.arraySync(), outputs.prev_outputs_after, "prev_outputs_after");
   },
 };
 
