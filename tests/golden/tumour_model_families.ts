@@ -24,6 +24,27 @@ import {
   type StreamAttention,
   streamAttention,
 } from "../../experiments/tumour/models/causal_transformer.ts";
+import { gnetLoss, gnetOutcome, type GNetParameters, monteCarlo } from "../../experiments/tumour/models/gnet.ts";
+import {
+  fitMSM,
+  fitPropensities,
+  msmOneStep,
+  msmSequences,
+  msmWeights,
+  propensityScores,
+} from "../../experiments/tumour/models/msm.ts";
+import {
+  cumulativeWeights,
+  decoderWeights,
+  encoderWeights,
+  propensityLoss,
+  type RMSNKind,
+  type RMSNParameters,
+  runRMSN,
+  stabilizedWeights,
+  weightedLoss,
+} from "../../experiments/tumour/models/rmsn.ts";
+import type { TumourTensors } from "../../lib/data/mod.ts";
 import { confusionError, risingAlpha, treatmentError } from "../../experiments/tumour/models/parts.ts";
 import { lstm } from "../../lib/nn/mod.ts";
 import { flatten, tf } from "../../lib/tensor/mod.ts";
@@ -166,6 +187,113 @@ export const tumourModelFamilies: Readonly<Record<string, Family>> = {
     assertClose(predictions.arraySync(), outputs.predictions, "predictions");
     assertClose(prevOutputs.arraySync(), outputs.prev_outputs_after, "prev_outputs_after");
   },
+  "rmsn.network": ({ params, inputs, outputs }) => {
+    const kind = String(params.kind).replace("propensity_", "") as RMSNKind;
+    const batch = batchOfCase(inputs);
+    const given = inputs.batch as Record<string, number[][]>;
+    const parameters = weightsOf<RMSNParameters>(inputs.weights);
+    const { output, r } = runRMSN(kind, batch, parameters, { initState: initStateOf(inputs) });
+    if (kind === "treatment" || kind === "history") {
+      assertClose(output.arraySync(), outputs.logits, "logits");
+      assertClose(output.sigmoid().arraySync(), outputs.probabilities, "probabilities");
+      assertClose(propensityLoss(output, batch).arraySync(), outputs.loss, "loss");
+      return;
+    }
+    assertClose(output.arraySync(), outputs.outcome, "outcome");
+    if (outputs.r) assertClose(r.arraySync(), outputs.r, "r");
+    const weights = tf.tensor2d(given.sw_tilde_enc ?? given.sw_tilde_dec);
+    assertClose(weightedLoss(output, batch, weights).arraySync(), outputs.weighted_loss, "weighted_loss");
+  },
+  "rmsn.decoder_autoregressive": ({ inputs, outputs }) => {
+    const parameters = weightsOf<RMSNParameters>(inputs.weights);
+    const initState = initStateOf(inputs);
+    const predicted = decodeOnwards(
+      batchOfCase(inputs),
+      (batch) => runRMSN("decoder", batch, parameters, { initState }).output,
+    );
+    assertClose(predicted.arraySync(), outputs.predictions, "predictions");
+  },
+  "rmsn.stabilized_weights": ({ params, inputs, outputs }) => {
+    const scores = inputs.propensity_treatment as number[][][];
+    const [rows, steps, treatments] = [scores.length, scores[0].length, scores[0][0].length];
+    const active = (inputs.active_entries as number[][][]).flat(2);
+    const weights = stabilizedWeights({
+      ...{ rows, steps, treatments, treatment: scores.flat(2) },
+      history: (inputs.propensity_history as number[][][]).flat(2),
+    }, { parity: true });
+    const matrix = (values: Float64Array) => {
+      const width = values.length / rows;
+      return Array.from({ length: rows }, (_, row) => [...values.slice(row * width, (row + 1) * width)]);
+    };
+    assertClose(matrix(weights), outputs.stabilized_weights, "stabilized_weights");
+    if (params.form === "encoder") {
+      assertClose(matrix(encoderWeights(weights, active)), outputs.sw_tilde, "sw_tilde");
+      return;
+    }
+    const cumulative = cumulativeWeights(weights, rows, steps);
+    assertClose(matrix(cumulative), outputs.cumulative, "cumulative");
+    assertClose(matrix(decoderWeights(cumulative, active, steps - 1)), outputs.sw_tilde, "sw_tilde");
+  },
+  "gnet.forward": ({ inputs, outputs }) => {
+    const parameters = weightsOf<GNetParameters>(inputs.weights);
+    const batch = batchOfCase(inputs);
+    const { vitals, next_vitals } = inputs.batch as { vitals?: unknown; next_vitals?: unknown };
+    const values = vitals ? { vitals: tensor3(vitals) } : {};
+    assertClose(gnetOutcome(batch, parameters, values).arraySync(), outputs.outcome_vitals, "outcome_vitals");
+    const both = vitals ? { vitals: { values: tensor3(vitals), next: tensor3(next_vitals) } } : {};
+    assertClose(gnetLoss(batch, parameters, both).arraySync(), outputs.loss, "loss");
+  },
+  "gnet.monte_carlo": ({ params, inputs, outputs }) => {
+    const parameters = weightsOf<GNetParameters>(inputs.weights);
+    const { future_past_split: splits } = inputs.batch as { future_past_split: number[] };
+    const samples = number(params.mc_samples);
+    const index = inputs.residual_index as number[][];
+    const predictions = monteCarlo(
+      batchOfCase(inputs),
+      { values: tensor3(inputs.holdout_residuals), length: inputs.holdout_lengths as number[] },
+      {
+        ...{ splits, samples, horizon: number(params.projection_horizon) },
+        draw: (step, sample) => index[step * samples + sample],
+      },
+      (batch) => gnetOutcome(batch, parameters),
+    );
+    assertClose(predictions.arraySync(), outputs.predictions, "predictions");
+  },
+  "msm.regression": ({ params, inputs, outputs }) => {
+    const [train, test] = [inputs.train, inputs.test].map(tensorsOfCase);
+    const weights = (inputs.train as { stabilized_weights: number[][] }).stabilized_weights.flat();
+    const horizon = number(params.projection_horizon);
+    const model = fitMSM(train, weights, horizon);
+    model.regressions.forEach(({ coefficients, intercept, design, weights }, ahead) => {
+      const of = (name: string) => (outputs[name] as unknown[])[ahead];
+      assertClose(design.slice(0, 3), of("design_first_rows"), "design_first_rows");
+      assertClose([...weights], of("sample_weights"), "sample_weights");
+      assertClose([...coefficients], of("coefficients"), "coefficients");
+      assertClose(intercept, of("intercepts"), "intercepts");
+    });
+    assertClose(nested(msmOneStep(test, model), test.steps), outputs.one_step, "one_step");
+    const sequences = msmSequences(test, model, horizon, { parity: true });
+    // the case's rows end where the horizon does
+    assertClose(nested(sequences, horizon), outputs.multi_step, "multi_step");
+  },
+  "msm.propensity": ({ inputs, outputs }) => {
+    const train = tensorsOfCase(inputs.train);
+    const models = fitPropensities(train);
+    for (const which of ["treatment", "history"] as const) {
+      const expected = outputs[`propensity_${which}`] as GoldenCase["outputs"];
+      const close = (actual: unknown, name: string) =>
+        assertClose(actual, expected[name], `propensity_${which}.${name}`, 1e-3); // see SOURCE.md
+      close(models[which].map(({ coefficients }) => [...coefficients]), "coefficients");
+      close(models[which].map(({ intercept }) => intercept), "intercepts");
+      const scores = nested(propensityScores(train, models[which]), train.treatments).map((pair) => pair.flat());
+      close(
+        Array.from({ length: train.rows }, (_, row) => scores.slice(row * train.steps, (row + 1) * train.steps)),
+        "scores",
+      );
+    }
+    const weights = nested(msmWeights(train, models, { parity: true }), train.steps).map((row) => row.flat());
+    assertClose(weights, outputs.stabilized_weights, "stabilized_weights", 1e-3);
+  },
 };
 
 function compareCRN({ inputs, outputs }: GoldenCase): void {
@@ -191,6 +319,25 @@ export function batchOfCase(inputs: GoldenCase["inputs"]): Batch {
   };
 }
 
+/** Rows of a case as typed arrays. */
+function tensorsOfCase(given: unknown): TumourTensors {
+  const rows = given as Record<string, number[][][]>;
+  const floats = (name: string) => Float32Array.from(rows[name].flat(2));
+  return {
+    ...{ rows: rows.outputs.length, steps: rows.outputs[0].length, treatments: rows.current_treatments[0][0].length },
+    ...{ prevTreatments: floats("prev_treatments"), currentTreatments: floats("current_treatments") },
+    ...{ prevOutputs: floats("prev_outputs"), outputs: floats("outputs"), unscaledOutputs: floats("outputs") },
+    ...{ staticFeatures: floats("static_features"), active: floats("active_entries") },
+    length: Int32Array.from(rows.sequence_lengths as unknown as number[]),
+  };
+}
+
+/** [rows, width, 1] */
+function nested(values: Float64Array, width: number): number[][][] {
+  const all = Array.from(values, (value) => [value]);
+  return Array.from({ length: all.length / width }, (_, row) => all.slice(row * width, (row + 1) * width));
+}
+
 function initStateOf(inputs: GoldenCase["inputs"]): tf.Tensor2D | undefined {
   const { init_state } = inputs.batch as { init_state?: number[][] };
   return init_state && tf.tensor2d(init_state);
@@ -211,7 +358,9 @@ export function weightsOf<P extends object>(weights: unknown): P {
 function listed(value: unknown): unknown {
   if (value instanceof tf.Tensor || typeof value !== "object" || value === null) return value;
   const entries = Object.entries(value).map(([key, item]): [string, unknown] => [key, listed(item)]);
-  return entries.every(([key]) => /^\d+$/.test(key)) ? entries.map(([, item]) => item) : Object.fromEntries(entries);
+  return entries.every(([key], place) => key === String(place))
+    ? entries.map(([, item]) => item)
+    : Object.fromEntries(entries);
 }
 
 /** Gradients that the case does not list are exactly 0, or not there. */
