@@ -28,6 +28,7 @@ import { tokenizationFamilies } from "./tokenization_families.ts";
 import { languageFamilies } from "./language_families.ts";
 import { tumourFamilies } from "./tumour_families.ts";
 import { tumourModelFamilies } from "./tumour_model_families.ts";
+import { textFamilies } from "./text_families.ts";
 
 export { type Family, keptTokens, runCase } from "./model_cases.ts";
 
@@ -129,6 +130,7 @@ export const families: Readonly<Record<string, Family>> = {
   ...languageFamilies,
   ...tumourFamilies,
   ...tumourModelFamilies,
+  ...textFamilies,
 };
 
 function scheduleOf(r: unknown, form: unknown): Schedule {
