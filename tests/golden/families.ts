@@ -29,6 +29,7 @@ import { languageFamilies } from "./language_families.ts";
 import { tumourFamilies } from "./tumour_families.ts";
 import { tumourModelFamilies } from "./tumour_model_families.ts";
 import { textFamilies } from "./text_families.ts";
+import { stateSpaceFamilies } from "./state_space_families.ts";
 
 export { type Family, keptTokens, runCase } from "./model_cases.ts";
 
@@ -131,6 +132,7 @@ export const families: Readonly<Record<string, Family>> = {
   ...tumourFamilies,
   ...tumourModelFamilies,
   ...textFamilies,
+  ...stateSpaceFamilies,
 };
 
 function scheduleOf(r: unknown, form: unknown): Schedule {

@@ -8,6 +8,12 @@ import { compressAsAuthors, segmentRatios, stepAsAuthors, thresholdAsAuthors } f
 import { keepWordsAsAuthors, wordProbabilities, wordThreshold } from "../../lib/reduction/llmlingua2.ts";
 import { chooseDocuments, rankDocuments } from "../../lib/reduction/longllmlingua.ts";
 import { keepAbovePercentile, phraseInformation } from "../../lib/reduction/selective_context.ts";
+import { aboveShareOfHighest, aboveThreshold, ltpThreshold, meanAttention } from "../../lib/reduction/ltp.ts";
+import { compose } from "../../lib/reduction/compose.ts";
+import { powerSignificance, significanceScore, softExtract } from "../../lib/reduction/powerbert.ts";
+import { lookedAtMost, spatten, spattenKeepRate } from "../../lib/reduction/spatten.ts";
+import { applyMap } from "../../lib/nn/token_map.ts";
+import { tf } from "../../lib/tensor/mod.ts";
 import { assertClose, type GoldenCase } from "./cases.ts";
 
 type Family = (entry: GoldenCase) => void | Promise<void>;
@@ -128,7 +134,65 @@ export const textFamilies: Readonly<Record<string, Family>> = {
     assert.deepEqual(labels, outputs.word_labels);
     assert.deepEqual((inputs.words as string[]).filter((_, w) => labels[w]), outputs.kept_words);
   },
+  "ltp.absolute_threshold": ({ params, inputs, outputs }) => {
+    const attention = tf.tensor4d(inputs.attention_probs as number[][][][]);
+    const scores = meanAttention(attention, sizes(inputs.lengths as number[], attention.shape[2]), true);
+    assertClose(scores.arraySync(), outputs.scores, "scores");
+    const base = ltpThreshold(
+      params.final_token_threshold as number,
+      params.layer as number,
+      params.num_layers as number,
+    );
+    const threshold = base + (params.learned_offset as number);
+    assertClose(threshold, outputs.threshold, "threshold");
+    assert.deepEqual(booleans(aboveThreshold(scores, tf.scalar(threshold))), outputs.keep);
+  },
+  "ltp.relative_threshold": ({ params, inputs, outputs }) => {
+    const attention = tf.tensor4d(inputs.attention_probs as number[][][][]);
+    const scores = meanAttention(attention, sizes(inputs.lengths as number[], attention.shape[2]), true);
+    assert.deepEqual(booleans(aboveShareOfHighest(scores, params.token_threshold as number)), outputs.keep);
+  },
+  "spatten.cascade_pruner": ({ params, inputs, outputs }) => {
+    const layer = params.layer as number,
+      layers = params.num_layers as number,
+      keepRate = params.token_keep_rate as number;
+    assertClose(spattenKeepRate(keepRate, layer, layers), outputs.keep_rate, "keep_rate");
+    const attention = tf.tensor4d(inputs.attention_probs as number[][][][]);
+    const [tokens] = inputs.lengths as number[];
+    assert.equal(tokens, attention.shape[2], "a padded case is not compared here");
+    const place = { layer, layers, tokens, initialTokens: tokens, specialTokens: 0, grid: [1, tokens] as const };
+    const count = tokens - spatten({ keepRate }).plan(place).achieved;
+    assert.deepEqual(booleans(lookedAtMost(attention, count)), outputs.keep);
+  },
+  "powerbert.extract": ({ params, inputs, outputs }) => {
+    const attention = tf.tensor4d(inputs.attn as number[][][][]), x = tf.tensor3d(inputs.x as number[][][]);
+    const significance = powerSignificance(attention);
+    assertClose(significance.arraySync(), outputs.significance, "significance");
+    const tokens = x.shape[1], keep = params.keep as number;
+    const view = {
+      layer: 0,
+      layers: 1,
+      tokens,
+      initialTokens: tokens,
+      specialTokens: 1,
+      grid: [1, tokens - 1] as const,
+    };
+    const reducer = compose({ score: significanceScore })({ keep: [keep - 1], layers: [0] }); // the class token is one of them
+    const map = reducer.reduce({ ...view, x, size: tf.ones([1, tokens]), attention });
+    assertClose(applyMap(map, x).x.arraySync(), outputs.hard, "hard");
+    const soft = softExtract(x, significance, tf.tensor1d(inputs.retention as number[]));
+    assertClose(soft.arraySync(), outputs.soft, "soft");
+  },
 };
+
+/** 1 for the tokens of each text, 0 for its padding. */
+function sizes(lengths: readonly number[], tokens: number): tf.Tensor2D {
+  return tf.tensor2d(lengths.map((length) => Array.from({ length: tokens }, (_, t) => t < length ? 1 : 0)));
+}
+
+function booleans(mask: tf.Tensor2D): boolean[][] {
+  return mask.arraySync().map((row) => row.map(Boolean));
+}
 
 /** Where pieces stand that follow one another. */
 function placed(pieces: readonly string[]): { starts: Int32Array; ends: Int32Array } {
