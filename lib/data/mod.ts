@@ -97,6 +97,8 @@ export { readTable, type Table, type TableOptions, writeTable } from "./table.ts
 export { type GridQuestions, gridQuestions, type GridQuestionsOptions } from "./simulated/grid_questions.ts";
 export { type Stories260k, stories260k, type StoryExpected, type StorySample } from "./stories260k.ts";
 export { type DataText, readGzipText, textRows } from "./text_table.ts";
+export { type HiddenFacts, hiddenFacts, type HiddenFactsOptions } from "./simulated/hidden_facts.ts";
+export { tinyLM, type TinyLMConfig, type TinyLMTraining, type TinyLMWeights } from "./tiny_lm.ts";
 export { tinyVLM, type TinyVLMTraining, type TinyVLMWeights } from "./tiny_vlm.ts";
 export {
   actingCondition,
