@@ -12,7 +12,7 @@
  *
  * @module
  */
-import { type NumericArray, readSafetensors, stories260k } from "../data/mod.ts";
+import { type NumericArray, readSafetensors, stories260k, tinyLM } from "../data/mod.ts";
 import type { Random } from "../random.ts";
 import { tf, tidy } from "../tensor/mod.ts";
 import { type Description, initialise, type InitialiseRule, normal, ones, parameter } from "./initialise.ts";
@@ -253,7 +253,7 @@ export function causalRows(tokens: number, group: number): tf.Tensor4D {
 }
 
 /** Models that lie in `data/`. */
-export type LlamaName = "stories260k";
+export type LlamaName = "stories260k" | "tinyLM";
 
 /** What {@link Llama.forward} gives. */
 export interface LlamaOutput {
@@ -301,7 +301,7 @@ export class Llama {
 
   /** A model that lies in `data/`, with its tokenizer; see data/stories260k/SOURCE.md. */
   static async load(name: LlamaName): Promise<Llama> {
-    const { config, tensors, tokenizer } = await { stories260k }[name].load();
+    const { config, tensors, tokenizer } = await { stories260k, tinyLM }[name].load();
     return Llama.fromArrays(config, tensors, { names: llamaNames }, tokenizer);
   }
 

@@ -30,6 +30,7 @@ export * from "./parameters.ts";
 export * from "./reducer.ts";
 export * from "./reduction_errors.ts";
 export * from "./rotary.ts";
+export * from "./selective_scan.ts";
 export {
   applyMap,
   type Budget,

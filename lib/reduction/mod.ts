@@ -32,6 +32,7 @@ import { tomesdMethod } from "./tomesd.ts";
 import { tomeMethod } from "./tome.ts";
 import { topkMethod } from "./topk.ts";
 import { visionLanguage } from "./vision_language.ts";
+import { sequenceMethods } from "./sequence_methods.ts";
 
 /** Methods that work off the shelf, each from a budget alone. */
 const offTheShelf = {
@@ -69,7 +70,7 @@ const withParameters = {
 } as const;
 
 /** Every method under its name, with the facts about it; shows itself in a notebook as a table. */
-export const catalogue = new Catalogue({ ...offTheShelf, ...withParameters, ...visionLanguage });
+export const catalogue = new Catalogue({ ...offTheShelf, ...withParameters, ...visionLanguage, ...sequenceMethods });
 
 /** The name of a method of the catalogue. */
 export type MethodName = keyof typeof catalogue.methods;
@@ -162,3 +163,12 @@ export {
   tokenLearnerV1,
 } from "./tokenlearner.ts";
 export { completeMatching, type CompleteMatchingOptions, crossget } from "./crossget.ts";
+
+// Text: encoders and state-space models (reducers), prompts (text in, text out), training signals
+export * from "./sequence_methods.ts";
+export * from "./llmlingua.ts";
+export * from "./llmlingua2.ts";
+export * from "./longllmlingua.ts";
+export * from "./selective_context.ts";
+export * from "./text.ts";
+export { type Span, type UnitLevel, unitOfTokens, unitsOf } from "./text_units.ts";

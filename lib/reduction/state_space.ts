@@ -33,7 +33,8 @@ export const positiveSum: Score = {
 };
 
 /**
- * The importance of each token: the sum over the channels of its hidden state, negative ones counted as 0.
+ * The importance of each token: the sum over the channels of its hidden state, negative ones counted as 0. Those without a
+ * positive channel would all tie; they are ordered by their plain sum, below the others.
  *
  * @param hidden [batch, tokens, channels]
  * @returns [batch, tokens]
@@ -42,11 +43,14 @@ export const positiveSum: Score = {
  * ```ts
  * import assert from "node:assert/strict";
  * import { tf } from "tessera/tensor/mod.ts";
- * assert.deepEqual(stateImportance(tf.tensor3d([[[1, -5], [2, 2]]])).arraySync(), [[1, 4]]);
+ * assert.deepEqual(stateImportance(tf.tensor3d([[[1, -5], [2, 2], [-1, -1]]])).arraySync(), [[1, 4, -2]]);
  * ```
  */
 export function stateImportance(hidden: tf.Tensor3D): tf.Tensor2D {
-  return tidy(() => tf.relu(hidden).sum<tf.Tensor2D>(2));
+  return tidy(() => {
+    const positive = tf.relu(hidden).sum<tf.Tensor2D>(2);
+    return where<tf.Tensor2D>(tf.greater(positive, 0), positive, hidden.sum<tf.Tensor2D>(2));
+  });
 }
 
 /** Options of {@link joinLessImportant}. */
