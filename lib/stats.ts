@@ -155,6 +155,183 @@ function f1OfClass(labels: Numbers, predictions: Numbers, of: number): number {
   return 2 * both / (labelled + predicted);
 }
 
+/** One measure of several columns of labels, and its averages. */
+export interface Averaged {
+  /** One per column; null where it is not defined. */
+  readonly perColumn: readonly (number | null)[];
+  /** The plain mean over columns; null where there is none to average. */
+  readonly macro: number | null;
+  /** Of all decisions together, as if they were one column. */
+  readonly micro: number | null;
+  /** The mean over columns, each counted by its positives. */
+  readonly weighted: number | null;
+}
+
+/** What {@link columnScores} returns. */
+export interface ColumnScores {
+  readonly auprc: Averaged;
+  readonly auroc: Averaged;
+  /** Of the predictions `score >= threshold`. */
+  readonly f1: Averaged;
+  /** Share of positives, per column: what a useless score has as its AUPRC. */
+  readonly prevalence: readonly number[];
+  /** Columns with one class only: they are left out of the averages of auprc and auroc. */
+  readonly skipped: readonly number[];
+}
+
+/** Options of {@link columnScores}. */
+export interface ColumnScoresOptions {
+  /** From which score on the prediction is "yes", for F1. Default: 0.5. */
+  readonly threshold?: number;
+  /**
+   * As scikit-learn: a column without positives has AUPRC 0 and counts in the mean, and one column of a single class makes the
+   * macro AUROC undefined. Default: false, such columns are skipped and reported.
+   */
+  readonly parity?: boolean;
+}
+
+/**
+ * AUPRC, AUROC and F1 of several yes-or-no labels per example, each as macro, micro and weighted average: which one is meant
+ * is never left open, because they differ.
+ *
+ * @param labels [rows][columns], 0 or 1.
+ * @param scores [rows][columns], higher for more likely.
+ * @throws {RangeError} Where rows or columns do not match, there are none, or a value is none.
+ *
+ * @example The second column has no positive: it is skipped, and said to be
+ * ```ts
+ * import assert from "node:assert/strict";
+ * const { auprc, skipped } = columnScores([[1, 0], [0, 0]], [[0.9, 0.2], [0.1, 0.3]]);
+ * assert.deepEqual([auprc.perColumn, auprc.macro, skipped], [[1, null], 1, [1]]);
+ * ```
+ */
+export function columnScores(
+  labels: readonly Numbers[],
+  scores: readonly Numbers[],
+  { threshold = 0.5, parity = false }: ColumnScoresOptions = {},
+): ColumnScores {
+  checkPairs("rows of labels", labels, "rows of scores", scores);
+  const columns = labels[0].length;
+  const wrong = labels.findIndex((row, i) => row.length !== columns || scores[i].length !== columns);
+  if (wrong !== -1 || columns === 0) {
+    throw new RangeError(
+      columns === 0
+        ? "labels have no columns; pass [rows][columns]"
+        : `row ${wrong} has ${labels[wrong].length} labels and ${scores[wrong].length} scores, but the first one has ` +
+          `${columns}; make all rows alike`,
+    );
+  }
+  const column = (rows: readonly Numbers[], j: number) => Float64Array.from(rows, (row) => row[j]);
+  const parts = Array.from({ length: columns }, (_, j) => ({ label: column(labels, j), score: column(scores, j) }));
+  const positives = parts.map(({ label }) => label.reduce((sum, value) => sum + value, 0));
+  const rows = labels.length;
+  const oneClass = positives.map((count) => count === 0 || count === rows);
+  const all = {
+    label: Float64Array.from(labels.flatMap((row) => Array.from(row))),
+    score: Float64Array.from(scores.flatMap((row) => Array.from(row))),
+  };
+  const allPositives = positives.reduce((sum, count) => sum + count, 0);
+  const averaged = (
+    perColumn: (number | null)[],
+    micro: number | null,
+    skips: (j: number) => boolean,
+    isUndefined = false,
+  ): Averaged => {
+    const counted = perColumn.flatMap((value, j) => value === null || skips(j) ? [] : [[value, positives[j]]]);
+    const weight = counted.reduce((sum, [, count]) => sum + count, 0);
+    return {
+      perColumn,
+      macro: counted.length && !isUndefined ? mean(counted.map(([value]) => value)) : null,
+      micro,
+      weighted: weight > 0 ? counted.reduce((sum, [value, count]) => sum + value * count, 0) / weight : null,
+    };
+  };
+  const never = () => false;
+  const precision = parts.map(({ label, score }, j) => {
+    if (positives[j] > 0) return auprc(label, score);
+    binaryLabels("auprc", label, score);
+    return parity ? 0 : null;
+  });
+  const area = parts.map(({ label, score }, j) => oneClass[j] ? null : auroc(label, score));
+  const ofF1 = ({ label, score }: typeof all) =>
+    f1OfClass(label, score.map((value) => Number(value >= threshold)), 1) || 0;
+  const hasBoth = allPositives > 0 && allPositives < all.label.length;
+  const auc = averaged(area, hasBoth ? auroc(all.label, all.score) : null, never, parity && oneClass.includes(true));
+  return {
+    auprc: averaged(
+      precision,
+      allPositives > 0 ? auprc(all.label, all.score) : parity ? 0 : null,
+      (j) => oneClass[j] && !parity,
+    ),
+    // weighted: a column without positives counts nothing there, but one without negatives leaves it undefined
+    auroc: parity && positives.includes(rows) ? { ...auc, weighted: null } : auc,
+    f1: averaged(parts.map(ofF1), ofF1(all), never),
+    prevalence: positives.map((count) => count / rows),
+    skipped: oneClass.flatMap((one, j) => one ? [j] : []),
+  };
+}
+
+/** What {@link calibration} returns. */
+export interface Calibration {
+  /** Bins that hold something, lowest first: mean prediction, share of positives, how many. */
+  readonly bins: readonly { readonly predicted: number; readonly observed: number; readonly count: number }[];
+  /** Mean distance of prediction and share over the bins, each counted by its examples (Naeini et al., AAAI 2015). */
+  readonly expectedError: number;
+  /** Mean squared difference of prediction and label (Brier 1950). */
+  readonly brier: number;
+}
+
+/**
+ * Whether "30 %" comes true in 30 % of the cases: predicted probabilities in bins of equal width beside the share of positives.
+ *
+ * @param labels 0 or 1.
+ * @param probabilities In [0, 1].
+ * @param bins Default: 10.
+ * @throws {RangeError} Where lengths differ, a label is neither 0 nor 1, or a probability lies outside [0, 1].
+ *
+ * @example Said 0.8 twice, was right once
+ * ```ts
+ * import assert from "node:assert/strict";
+ * const { bins, expectedError } = calibration([1, 0], [0.8, 0.8]);
+ * assert.deepEqual(bins, [{ predicted: 0.8, observed: 0.5, count: 2 }]);
+ * assert.ok(Math.abs(expectedError - 0.3) < 1e-12);
+ * ```
+ */
+export function calibration(labels: Numbers | ArrayLike<boolean>, probabilities: Numbers, bins = 10): Calibration {
+  const positive = binaryLabels("calibration", labels, probabilities);
+  if (!Number.isInteger(bins) || bins < 1) {
+    throw new RangeError(`bins must be a whole number from 1, but it is ${bins}`);
+  }
+  const outside = Array.from(probabilities).findIndex((value) => !(value >= 0 && value <= 1));
+  if (outside !== -1) {
+    throw new RangeError(
+      `a probability lies in [0, 1], but number ${outside} is ${
+        probabilities[outside]
+      }; pass it through a sigmoid first`,
+    );
+  }
+  const groups = Map.groupBy(positive.keys(), (i) => {
+    // as scikit-learn: an edge belongs to the bin below it
+    let bin = 0;
+    while (bin < bins - 1 && probabilities[i] > (bin + 1) / bins) bin++;
+    return bin;
+  });
+  const filled = [...groups].toSorted(([a], [b]) => a - b).map(([, members]) => ({
+    predicted: mean(members.map((i) => probabilities[i])),
+    observed: mean(members.map((i) => Number(positive[i]))),
+    count: members.length,
+  }));
+  const n = positive.length;
+  return {
+    bins: filled,
+    expectedError: filled.reduce(
+      (sum, { predicted, observed, count }) => sum + count / n * Math.abs(predicted - observed),
+      0,
+    ),
+    brier: mean(positive.map((label, i) => (probabilities[i] - Number(label)) ** 2)),
+  };
+}
+
 /** Groups of equal scores, lowest first: the indices of the scores, and their places [from, to) in the sorted order. */
 function ties(scores: Numbers): { from: number; to: number; members: number[] }[] {
   const order = Array.from(scores, (_, i) => i).sort((a, b) => scores[a] - scores[b] || 0);
