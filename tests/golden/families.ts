@@ -24,6 +24,7 @@ import { softFamilies } from "./soft_families.ts";
 import { mergingFamilies } from "./merging_families.ts";
 import { assertKept, type Family, keptTokens, number, run, stagesOf, tensor3, vitOf } from "./model_cases.ts";
 import { editingFamilies } from "./editing_families.ts";
+import { ehrFamilies } from "./ehr_families.ts";
 import { tokenizationFamilies } from "./tokenization_families.ts";
 import { languageFamilies } from "./language_families.ts";
 import { tumourFamilies } from "./tumour_families.ts";
@@ -127,6 +128,7 @@ export const families: Readonly<Record<string, Family>> = {
   ...mergingFamilies,
   ...softFamilies,
   ...editingFamilies,
+  ...ehrFamilies,
   ...tokenizationFamilies,
   ...languageFamilies,
   ...tumourFamilies,
