@@ -9,27 +9,29 @@ import { flatten, tf, tidy } from "../../lib/tensor/mod.ts";
 import type { RecordBatch, Records } from "./records.ts";
 
 /** A stage of training. */
-export interface Stage {
+export interface Stage<Batch = RecordBatch> {
   /** What is learnt, in the paper's words. */
   readonly name: string;
-  readonly loss: (batch: RecordBatch, key: tf.Tensor1D) => tf.Scalar;
+  readonly loss: (batch: Batch, key: tf.Tensor1D) => tf.Scalar;
   /** Share of the epochs of {@link TrainOptions}. */
   readonly epochs?: number;
 }
 
-/** A model. */
-export interface EHRModel {
+/** A model. `Batch` is what it reads: visits as they are, or what it makes of them. */
+export interface EHRModel<Batch = RecordBatch> {
   readonly name: string;
   /** Variables are trained. */
   readonly parameters: object;
   /** In turn: pre-training first, the stage with labels last. */
-  readonly stages: readonly Stage[];
+  readonly stages: readonly Stage<Batch>[];
+  /** What it reads of some records, where that is not a batch of visits. */
+  batch?(records: Records, rows: readonly number[]): Batch;
   /**
-   * A logit per label, [batch, labels].
+   * A logit per label, [batch, labels]; absent where probabilities come otherwise.
    *
    * @param key For dropout; absent when the model is used.
    */
-  logits(batch: RecordBatch, key?: tf.Tensor1D): tf.Tensor2D;
+  logits?(batch: Batch, key?: tf.Tensor1D): tf.Tensor2D;
   /** Where probabilities do not come from logits (ETHOS counts sampled futures). [rows][labels] */
   predict?(records: Records, rows: readonly number[], seed: number): Promise<number[][]>;
   dispose(): void;

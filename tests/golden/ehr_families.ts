@@ -4,12 +4,15 @@
  * @module
  */
 import {
+  ageRow,
+  ageRows,
   behrtEncode,
   behrtGuess,
   behrtLayers,
   behrtPool,
   rowsOf,
   sinusoid,
+  visitPlaces,
 } from "../../experiments/ehr/models/behrt.ts";
 import {
   encodeVisits,
@@ -20,12 +23,31 @@ import {
   visitEmbeddings,
 } from "../../experiments/ehr/models/gt_behrt.ts";
 import {
+  ageToken,
+  decileEdges,
+  decileOf,
+  ethosLayers,
+  ethosStates,
+  intervals,
+  nextTokenLoss,
+  TIMELINE_END,
+  withIntervals,
+} from "../../experiments/ehr/models/ethos.ts";
+import { type GraphSchema, hgt, hgtLayer, klDivergence } from "../../experiments/ehr/models/mult_ehr.ts";
+import {
   transformEHRClassify,
   type TransformEHRConfig,
   transformEHRDecode,
   transformEHREncode,
   transformEHRLayers,
 } from "../../experiments/ehr/models/transformehr.ts";
+import {
+  type EMACodebook,
+  normalisedAdjacency,
+  quantizeEMA,
+  vqgraphLayers,
+  vqgraphTeacher,
+} from "../../experiments/ehr/models/vqgraph.ts";
 import { binaryCrossEntropy, maskedCrossEntropy } from "../../experiments/ehr/model.ts";
 import type { NumericArray } from "../../lib/data/mod.ts";
 import {
@@ -33,13 +55,14 @@ import {
   embeddingLayer,
   gelu,
   linear,
+  linearLayer,
   loadParameters,
   type NameMap,
   parameter,
 } from "../../lib/nn/mod.ts";
 import { columnScores } from "../../lib/stats.ts";
 import { tf } from "../../lib/tensor/mod.ts";
-import { assertClose, type GoldenCase } from "./cases.ts";
+import { assertClose } from "./cases.ts";
 import { type Family, number } from "./model_cases.ts";
 
 export const ehrFamilies: Readonly<Record<string, Family>> = {
@@ -197,6 +220,164 @@ export const ehrFamilies: Readonly<Record<string, Family>> = {
     const state = tf.stack(last.map((at, b) => states.slice([b, at, 0], [1, 1, -1]).flatten())) as tf.Tensor2D;
     assertClose(transformEHRClassify(state, p.head).arraySync(), outputs.classification, "classification");
   },
+  "mult_ehr.hgt": ({ params, inputs, outputs }) => {
+    const counts = params.nodes as Record<string, number>;
+    const edges = inputs.edges as Record<string, [number[], number[]]>;
+    const [inputWidth, width, heads] = [number(params.in_dim), number(params.hidden), number(params.heads)];
+    const relations = Object.keys(edges).map((name) => {
+      const [source, relation, target] = name.split("|");
+      return { source, name: relation, target };
+    });
+    const schema: GraphSchema = { types: Object.keys(counts).toSorted(), relations };
+    const norm = params.use_norm === true, causal = params.causal === true;
+    const stack = () => Array.from({ length: number(params.layers) }, () => hgtLayer(schema, width, heads, { norm }));
+    const weights = arraysOf(inputs.weights);
+    const p = loadParameters({
+      layers: stack(),
+      rand_layers: causal ? stack() : [],
+      adapt_ws: schema.types.map(() => linearLayer(inputWidth, width)),
+      out: Object.fromEntries((params.tasks as string[]).map((task) => [
+        task,
+        linearLayer(width, weights.get(`out.${task}.weight`)!.shape[0]),
+      ])),
+    }, weights);
+    // one list of nodes, type after type; keys and slots relation after relation
+    const sizes = schema.types.map((type) => counts[type]);
+    const before = (of: readonly number[], at: number) => of.slice(0, at).reduce((sum, size) => sum + size, 0);
+    const places = Object.values(edges).map(([source, target], r) => {
+      const at = schema.types.indexOf(relations[r].target);
+      const sources = before(relations.map((relation) => counts[relation.source]), r);
+      const slots = before(relations.map((relation) => counts[relation.target]), r);
+      return {
+        source: source.map((node) => sources + node),
+        target: target.map((node) => before(sizes, at) + node),
+        slot: target.map((node) => slots + node),
+      };
+    });
+    const joined = (of: "source" | "target" | "slot") => tf.tensor1d(places.flatMap((place) => place[of]), "int32");
+    const graph = { counts: sizes, source: joined("source"), target: joined("target"), slot: joined("slot") };
+    const features = schema.types.map((type, t) =>
+      gelu(linear(matrix((inputs.features as Record<string, number[][]>)[type]), p.adapt_ws[t]))
+    );
+    const run = (layers: typeof p.layers) => {
+      let nodes = features;
+      for (const layer of layers) nodes = hgt(nodes, schema, graph, layer, { heads });
+      return nodes;
+    };
+    const states = run(p.layers);
+    const expected = outputs.node_states as Record<string, number[][]>;
+    schema.types.forEach((type, t) => assertClose(states[t].arraySync(), expected[type], `node_states.${type}`));
+    const read = schema.types.indexOf(String(params.out_key));
+    const noise = causal ? run(p.rand_layers) : undefined;
+    for (const [task, of] of Object.entries(outputs.tasks as Record<string, Record<string, number[][]>>)) {
+      assertClose(linear(states[read], p.out[task]).arraySync(), of.logits, `${task}: logits`);
+      if (!noise) continue;
+      assertClose(tf.concat(noise, 0).arraySync(), of.random_features, `${task}: random_features`);
+      const sum = states[read].add<tf.Tensor2D>(noise[read]);
+      assertClose(linear(sum, p.out[task]).arraySync(), of.intervened, `${task}: intervened`);
+    }
+  },
+  "mult_ehr.kl_divergence": ({ inputs, outputs }) => {
+    assertClose(klDivergence(matrix(inputs.p_logits), matrix(inputs.q_logits), "sum").arraySync(), outputs.kl, "kl");
+  },
+  "ethos.forward": ({ params, inputs, outputs }) => {
+    const config = {
+      width: number(params.width),
+      layers: number(params.layers),
+      heads: number(params.heads),
+      mlpWidth: 4 * number(params.width),
+      positions: number(params.block_size),
+      dropout: 0,
+      futures: 1,
+    };
+    const described = { ...ethosLayers(config), word: embeddingLayer(number(params.vocab_size), config.width) };
+    const p = loadParameters(described, arraysOf(inputs.weights), { names: gptNames });
+    const table = p.word.weight; // tied to the head
+    const states = ethosStates(rowsOf(table, matrix(inputs.tokens, "int32")), p, config);
+    const logits = linear(states, { weight: table });
+    assertClose(logits.arraySync(), outputs.logits, "logits");
+    assertClose(logits.slice([0, logits.shape[1] - 1, 0]).arraySync(), outputs.last_logits, "last_logits");
+    const options = { context: number(params.context_length), parity: true };
+    assertClose(nextTokenLoss(logits, matrix(inputs.targets, "int32"), options).arraySync(), outputs.loss, "loss");
+  },
+  "ethos.separators": ({ params, inputs, outputs }) => {
+    const names = inputs.events as string[];
+    const timeline = withIntervals((inputs.times_minutes as number[]).map((time, i) => ({ name: names[i], time })));
+    const vocabulary = [...intervals.map(([name]) => name), TIMELINE_END, ...params.event_names as string[]];
+    assertSame(vocabulary, outputs.vocabulary, "vocabulary");
+    assertSame(timeline.map(({ name }) => name), outputs.names, "names");
+    assertClose(timeline.map(({ name }) => vocabulary.indexOf(name)), outputs.tokens, "tokens");
+    const year = 365.25 * 24 * 60;
+    assertClose(timeline.map(({ time }) => time / year), outputs.times_years, "times_years", 1e-6);
+  },
+  "ethos.age_tokens": ({ inputs, outputs }) => {
+    assertSame((inputs.ages as number[]).map(ageToken), outputs.tokens, "tokens");
+  },
+  "ethos.deciles": ({ inputs, outputs }) => {
+    const edges = decileEdges(inputs.values as number[]);
+    assertClose(edges, outputs.bins, "bins");
+    const named = (values: unknown) => (values as number[]).map((value) => `_Q${1 + decileOf(value, edges)}`);
+    assertSame(named(inputs.values), outputs.deciles, "deciles");
+    assertSame(named(inputs.new_values), outputs.new_deciles, "new_deciles");
+  },
+  "behrt.age_vocab": ({ params, inputs, outputs }) => {
+    const size = ageRows(number(params.max_age), number(params.mon));
+    assertClose(size, outputs.size, "size");
+    const ids = outputs.ids as Record<string, number>;
+    for (const age of inputs.ages as string[]) assertClose(ageRow(Number(age)), ids[age], `age ${age}`);
+    const { segment, position } = visitPlaces((inputs.tokens as string[]).map((token) => token === "SEP"));
+    assertClose(segment, outputs.segment, "segment");
+    assertClose(position, outputs.position, "position");
+  },
+  "vqgraph.quantizer": ({ params, inputs, outputs }) => {
+    const book: EMACodebook = {
+      codebook: matrix(inputs.codebook),
+      clusterSize: tf.tensor1d(inputs.cluster_size as number[]),
+      ...(inputs.embed_avg ? { sums: matrix(inputs.embed_avg) } : {}),
+    };
+    const options = {
+      cosine: params.cosine === true,
+      decay: number(params.decay),
+      commitment: number(params.commitment),
+    };
+    const x = matrix(inputs.x);
+    const { quantized, indices, similarity, loss, next } = quantizeEMA(x, book, options);
+    assertClose(quantized.arraySync(), outputs.quantized, "quantized");
+    assertClose(indices.arraySync(), outputs.indices, "indices");
+    assertClose(similarity.arraySync(), outputs.similarity, "similarity");
+    assertClose(loss.arraySync(), outputs.commit_loss, "commit_loss");
+    assertClose(next.codebook.arraySync(), outputs.codebook_after, "codebook_after");
+    assertClose(next.clusterSize.arraySync(), outputs.cluster_size_after, "cluster_size_after");
+    const slope = tf.grad((x) => {
+      const { quantized, loss } = quantizeEMA(x as tf.Tensor2D, book, options);
+      return loss.add(quantized.mul(matrix(inputs.grad_out)).sum());
+    });
+    assertClose(slope(x).arraySync(), outputs.grad_x, "grad_x");
+  },
+  "vqgraph.gcn_teacher": ({ params, inputs, outputs }) => {
+    const x = matrix(inputs.x);
+    const layers = vqgraphLayers(number(params.in_dim), number(params.hidden), number(params.out_dim));
+    // the graph layers' weights are stored [in, out]
+    const weights = arraysOf(transposed(inputs.weights, /^graph_layer_\d\.weight$/));
+    const [source, target] = inputs.edges as [number[], number[]];
+    const book = {
+      codebook: matrix(inputs.codebook),
+      clusterSize: tf.zeros<tf.Rank.R1>([number(params.codebook_size)]),
+    };
+    const { h, hidden, logits, loss, tokens } = vqgraphTeacher(
+      x,
+      normalisedAdjacency(x.shape[0], source, target),
+      loadParameters(layers, weights),
+      book,
+      { edge: number(params.lamb_edge), node: number(params.lamb_node) },
+    );
+    assertClose(h.arraySync(), outputs.h, "h");
+    assertClose(tokens.quantized.arraySync(), outputs.quantized, "quantized");
+    assertClose(hidden.arraySync(), outputs.hidden, "hidden");
+    assertClose(logits.arraySync(), outputs.logits, "logits");
+    assertClose(loss.arraySync(), outputs.loss, "loss");
+    assertClose(tokens.next.codebook.arraySync(), outputs.codebook_after, "codebook_after");
+  },
   "sklearn.ranking_and_f1": ({ params, inputs, outputs }) => {
     const rows = (values: unknown) => (values as (number | number[])[]).map((value) => [value].flat());
     const [labels, scores] = [rows(inputs.labels), rows(inputs.scores)];
@@ -238,6 +419,11 @@ export const ehrFamilies: Readonly<Record<string, Family>> = {
   },
 };
 
+function assertSame(actual: readonly string[], expected: unknown, where: string): void {
+  if (JSON.stringify(actual) === JSON.stringify(expected)) return;
+  throw new Error(`${where}: ${JSON.stringify(expected)} is expected, but it is ${JSON.stringify(actual)}`);
+}
+
 function assertNullable(actual: number | null, expected: unknown, where: string): void {
   if (expected === null || actual === null) {
     if (actual !== expected) throw new Error(`${where}: ${expected} is expected, but it is ${actual}`);
@@ -248,6 +434,16 @@ function assertNullable(actual: number | null, expected: unknown, where: string)
 
 function matrix(values: unknown, dtype: "int32" | "float32" = "float32"): tf.Tensor2D {
   return tf.tensor2d(values as number[][], undefined, dtype);
+}
+
+/** Weights with some of the matrices turned over. */
+function transposed(weights: unknown, which: RegExp): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(weights as Record<string, number[][]>).map(([name, values]) => [
+      name,
+      which.test(name) ? values[0].map((_, j) => values.map((row) => row[j])) : values,
+    ]),
+  );
 }
 
 /** A case's weights, as a file would hold them. */
@@ -299,6 +495,19 @@ const behrtNames: NameMap = (name) => {
   if (first === "head") return `classifier.${tail}`;
   if (first === "bias") return "cls.predictions.bias";
   return `cls.predictions.transform.${tail.replace(/^norm/, "LayerNorm")}`;
+};
+
+/** Ours to nanoGPT's. */
+const gptNames: NameMap = (name) => {
+  if (name === "word.weight") return "lm_head.weight";
+  if (name === "position.weight") return "transformer.wpe.weight";
+  return `transformer.${
+    name.replace(/^blocks/, "h").replace("attn.qkv", "attn.c_attn").replace("attn.proj", "attn.c_proj")
+      .replace("mlp.fc1", "mlp.c_fc").replace("mlp.fc2", "mlp.c_proj").replace(/norm(\d)/, "ln_$1").replace(
+        /^norm/,
+        "ln_f",
+      )
+  }`;
 };
 
 const graphLayerNames: NameMap = (name) =>

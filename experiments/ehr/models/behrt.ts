@@ -91,6 +91,26 @@ export function sinusoid(rows: number, width: number): Float32Array {
   });
 }
 
+/** Rows of the table of ages: padding and unknown first, then one for each month (or so many) below the highest age. */
+export function ageRows(maxYears: number, months = 1): number {
+  return 2 + maxYears * 12 / months;
+}
+
+/** The row of an age in months; padding is 0, an unknown age 1. */
+export function ageRow(months: number): number {
+  return months + 2;
+}
+
+/**
+ * Segment and position of tokens in a row: both go on behind each separator, which belongs to the visit that it ends.
+ *
+ * @param isSeparator Of each token.
+ */
+export function visitPlaces(isSeparator: readonly boolean[]): { segment: number[]; position: number[] } {
+  const position = isSeparator.map((_, i) => isSeparator.slice(0, i).filter(Boolean).length);
+  return { segment: position.map((visit) => visit % 2), position };
+}
+
 /** What the encoder reads: [batch, tokens] each. */
 export interface BEHRTInput {
   readonly age: tf.Tensor2D;
@@ -185,7 +205,7 @@ export function behrtSequence(batch: RecordBatch): BEHRTInput & { codes: tf.Tens
     const order = tf.range(0, visits, 1, "int32").reshape([1, visits]).tile([size, 1]) as tf.Tensor2D;
     return {
       codes: row(batch.codes, separator, tf.fill<tf.Rank.R2>([size, 1], reserved.CLS, "int32")),
-      age: wide(batch.ageMonths),
+      age: wide(batch.ageMonths.add(tf.scalar(ageRow(0), "int32")).toInt() as tf.Tensor2D),
       segment: wide(tf.mod(order, tf.scalar(2, "int32")).toInt() as tf.Tensor2D),
       position: wide(order),
       mask: row(mask, there.cast("float32") as tf.Tensor2D, tf.ones([size, 1])),
@@ -231,13 +251,13 @@ export function behrt(vectors: CodeVectors, config: BEHRTConfig, seed: number): 
     ...behrtLayers(config),
   };
   const parameters = trainable(initialise(described, random(seed, "behrt")), (name) => !name.startsWith("position"));
-  const encode = (batch: RecordBatch, codes: tf.Tensor2D, table: tf.Tensor2D, input: BEHRTInput, key?: tf.Tensor1D) =>
+  const encode = (codes: tf.Tensor2D, table: tf.Tensor2D, input: BEHRTInput, key?: tf.Tensor1D) =>
     behrtEncode(rowsOf(table, codes), input, parameters, config, key).states;
   const tableOf = () => vectors.table(parameters.codes as CodeInputParameters);
   const logits = (batch: RecordBatch, key?: tf.Tensor1D) =>
     tidy(() => {
       const { codes, ...input } = behrtSequence(batch);
-      return linear(behrtPool(encode(batch, codes, tableOf(), input, key), parameters), parameters.head);
+      return linear(behrtPool(encode(codes, tableOf(), input, key), parameters), parameters.head);
     });
   const guess: Stage = {
     name: "guess masked codes",
@@ -246,7 +266,7 @@ export function behrt(vectors: CodeVectors, config: BEHRTConfig, seed: number): 
         const { codes, ...input } = behrtSequence(batch);
         const table = tableOf();
         const { shown, labels } = maskCodes(codes, vectors.count, 0.15, foldIn(key, 100));
-        const states = encode(batch, shown, table, input, foldIn(key, 101));
+        const states = encode(shown, table, input, foldIn(key, 101));
         return maskedCrossEntropy(behrtGuess(states, table, parameters.guess, parameters.bias), labels);
       }),
   };
