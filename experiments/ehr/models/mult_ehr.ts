@@ -148,7 +148,8 @@ export function hgt(
     const logits = queries.mul(keys).sum(2).mul(prior).div<tf.Tensor2D>(Math.sqrt(per));
     const odds = stableOdds(logits, isEdge, graph.slot, safe, slots);
     const sums = segmentSum(odds, graph.slot, slots);
-    const weights = odds.div<tf.Tensor2D>(tf.maximum(rows(sums, safe), 1e-20)).mul(isEdge);
+    // where there is no edge, 0 / 1: a tiny divisor would make its gradient NaN
+    const weights = odds.div<tf.Tensor2D>(rows(sums, safe).mul(isEdge).add(tf.sub(1, isEdge)));
     const gathered = segmentSum(messages.mul<tf.Tensor3D>(weights.expandDims(2)), graph.slot, slots).reshape([
       slots,
       width,
