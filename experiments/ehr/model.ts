@@ -83,6 +83,6 @@ export function disposeParameters(parameters: object): void {
 }
 
 /** A line on a model: its name and size. */
-export function describe(model: EHRModel): string {
+export function describe(model: Pick<EHRModel, "name" | "parameters">): string {
   return `${model.name}: ${countParameters(model.parameters).toLocaleString("en")} parameters`;
 }
