@@ -171,8 +171,11 @@ export {
   readPrimeKG,
   readQuestions,
 } from "./medtok_files.ts";
+export { loadEncoder } from "./load_encoder.ts";
 export {
+  loadWordPieceTransformer,
   trainWordPieceTransformer,
+  type WordPieceEncoder,
   type WordPieces,
   wordPieces,
   type WordPieceTransformer,

@@ -40,6 +40,8 @@ export interface DescriptionEncoder {
    * @param length Tokens of a description, the first for the whole of it; what is longer is cut.
    */
   encode(codes: readonly DescribedCode[], length: number): TextStates;
+  /** Writes what `loadEncoder` needs to make it again; an encoder of your own may be without. */
+  save?(file: string | URL): Promise<void>;
 }
 
 /**
@@ -85,6 +87,12 @@ export function wordVectors({ dim = 96, seed = 0 }: WordVectorOptions = {}): Des
   return {
     name: `random word vectors (${dim}, seed ${seed})`,
     dim,
+    save: (file) =>
+      writeSafetensors(
+        file,
+        new Map<string, NumericArray>([["seed", { shape: [1], dtype: "int32", data: Int32Array.of(seed) }]]),
+        { encoder: "words", dim: String(dim), seed: String(seed) },
+      ),
     encode: (codes, length) =>
       fill(codes, length, dim, (code, write) => {
         const vectors = wordsOf(code.description).map(vectorOf);
@@ -320,15 +328,30 @@ export async function vectorsFromFile(
   options: VectorFileOptions = {},
 ): Promise<DescriptionEncoder> {
   const path = String(file);
-  const { codes, dim, statesOf } = /\.parquet$/i.test(path) ? await fromParquet(file) : await fromSafetensors(file);
+  const read = /\.parquet$/i.test(path) ? await fromParquet(file) : await fromSafetensors(file);
+  return vectorsFrom(read, options.name ?? `vectors of ${path.replace(/^.*\//, "")}`, path);
+}
+
+function vectorsFrom({ codes, dim, statesOf }: VectorRows, name: string, path: string): DescriptionEncoder {
   const rows = new Map<string, number>();
   codes.forEach((code, i) => {
     if (rows.has(code)) throw new Error(`${path} has two rows for ${code}; keep one`);
     rows.set(code, i);
   });
   return {
-    name: options.name ?? `vectors of ${path.replace(/^.*\//, "")}`,
+    name,
     dim,
+    save: (file) => {
+      const all = codes.map((_, row) => statesOf(row));
+      const length = Math.max(1, ...all.map((states) => states.length));
+      const states = new Float32Array(codes.length * length * dim);
+      all.forEach((own, row) => own.forEach((state, at) => states.set(state, (row * length + at) * dim)));
+      const arrays = new Map<string, NumericArray>([
+        ["states", { shape: [codes.length, length, dim], dtype: "float32", data: states }],
+        ["lengths", { shape: [codes.length], dtype: "int32", data: Int32Array.from(all, (own) => own.length) }],
+      ]);
+      return writeSafetensors(file, arrays, { encoder: "vectors", name, codes: JSON.stringify(codes) });
+    },
     encode: (wanted, length) =>
       fill(wanted, length, dim, ({ system, code }, write) => {
         const row = rows.get(`${system}:${code}`);

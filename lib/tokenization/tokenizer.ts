@@ -24,7 +24,8 @@ import {
   quantizeModalities,
 } from "./medtok.ts";
 import type { CodeInput } from "./open_codes.ts";
-import { type DescriptionEncoder, loadLSA, type LSAEncoder } from "./text_encoder.ts";
+import { loadEncoder } from "./load_encoder.ts";
+import type { DescriptionEncoder } from "./text_encoder.ts";
 import { type CodeTokens, folderOf, TokenTable } from "./token_table.ts";
 
 /** What a tokenizer is made of. */
@@ -271,8 +272,8 @@ export class MedTok {
   }
 
   /**
-   * Writes `model.safetensors`, the text encoder (TF-IDF and SVD; others are named only, and given to `load` again) and
-   * `tokenizer.json` with their hashes.
+   * Writes `model.safetensors`, the text encoder (one of your own that cannot be saved is named only, and given to `load`
+   * again) and `tokenizer.json` with their hashes.
    *
    * @param folder Made where it is missing.
    */
@@ -280,8 +281,8 @@ export class MedTok {
     const at = folderOf(folder);
     await Deno.mkdir(at, { recursive: true });
     await writeSafetensors(new URL("model.safetensors", at), await saveParameters(this.parameters));
-    const saved = "save" in this.encoder;
-    if (saved) await (this.encoder as LSAEncoder).save(new URL("text_encoder.safetensors", at));
+    const saved = this.encoder.save !== undefined;
+    await this.encoder.save?.(new URL("text_encoder.safetensors", at));
     const files: Record<string, string> = {};
     for (const name of ["model.safetensors", ...(saved ? ["text_encoder.safetensors"] : [])]) {
       files[name] = sha256(await readBytes(new URL(name, at)));
@@ -325,7 +326,7 @@ export class MedTok {
       }
     }
     const ownEncoder = "text_encoder.safetensors" in record.files
-      ? await loadLSA(new URL("text_encoder.safetensors", at))
+      ? await loadEncoder(new URL("text_encoder.safetensors", at))
       : encoder;
     if (!ownEncoder || ownEncoder.name !== record.encoder) {
       throw new Error(

@@ -18,7 +18,16 @@ import {
   embeddingLayer,
   initialise,
 } from "../nn/mod.ts";
-import { layerNorm, normal, normLayer, type NormParameters, trainable } from "../nn/mod.ts";
+import {
+  layerNorm,
+  loadParameters,
+  normal,
+  normLayer,
+  type NormParameters,
+  saveParameters,
+  trainable,
+} from "../nn/mod.ts";
+import { readSafetensors, writeSafetensors } from "../data/mod.ts";
 import { type Random, random } from "../random.ts";
 import { compile, flatten, foldIn, tf, tidy } from "../tensor/mod.ts";
 import { adamW, type Fit, fit, trainStep } from "../train/mod.ts";
@@ -84,6 +93,11 @@ export function wordPieces(texts: readonly string[], size: number): WordPieces {
     }
     if (!pieces.includes(joined)) pieces.push(joined);
   }
+  return cutting(pieces);
+}
+
+/** Cuts words into known pieces, the longest first. */
+function cutting(pieces: readonly string[]): WordPieces {
   const numbers = new Map(pieces.map((piece, i) => [piece, i]));
   const cut = (word: string): number[] => {
     const found: number[] = [];
@@ -120,15 +134,20 @@ export interface WordPieceTransformerOptions {
   readonly show?: boolean;
 }
 
-/** A trained word-piece transformer. */
-export interface WordPieceTransformer extends DescriptionEncoder {
+/** A word-piece transformer that has been trained. */
+export interface WordPieceEncoder extends DescriptionEncoder {
   readonly words: WordPieces;
-  /** Its parameters, to be saved with `saveParameters`. */
   readonly parameters: object;
-  /** Its training: the loss is the cross-entropy of hidden pieces. */
-  readonly run: Fit;
+  /** What `loadWordPieceTransformer` reads. */
+  save(file: string | URL): Promise<void>;
   /** Frees its weights. */
   dispose(): void;
+}
+
+/** A word-piece transformer that was trained just now. */
+export interface WordPieceTransformer extends WordPieceEncoder {
+  /** Its training: the loss is the cross-entropy of hidden pieces. */
+  readonly run: Fit;
 }
 
 interface Parameters {
@@ -167,23 +186,10 @@ export async function trainWordPieceTransformer(
   const { learningRate = 1e-3, seed = 0, show = true } = options;
   if (width % heads !== 0) throw new RangeError(`heads must divide the width, but ${width} / ${heads} is not whole`);
   const words = wordPieces(texts, size);
-  const description = {
-    pieces: embeddingLayer(words.pieces.length, width, normal(0.02)),
-    positions: embeddingLayer(length, width, normal(0.02)),
-    blocks: Array.from({ length: layers }, () => blockLayer(width, 2 * width)),
-    norm: normLayer(width),
-  };
-  const parameters = trainable(initialise(description, random(seed, "word pieces"))) as unknown as Parameters;
+  const shape = { pieces: words.pieces.length, width, layers, heads, length };
+  const parameters = trainable(initialise(layersOf(shape), random(seed, "word pieces"))) as unknown as Parameters;
   const rows = texts.map((text) => rowOf(words.encode(text), length));
-  const statesOf = (ids: tf.Tensor2D, key?: tf.Tensor1D): tf.Tensor3D => {
-    const mask = tf.notEqual(ids, tf.scalar(PAD, "int32")).cast("float32");
-    const start = tf.add<tf.Tensor3D>(embedding(ids, parameters.pieces), parameters.positions.weight);
-    const x = parameters.blocks.reduce(
-      (x, own, i) => block(x, own, { heads, mask, dropout: 0.1, key: key && foldIn(key, i) }).x,
-      start,
-    );
-    return layerNorm(x, parameters.norm);
-  };
+  const statesOf = (ids: tf.Tensor2D, key?: tf.Tensor1D) => statesFrom(ids, parameters, heads, key);
   const loss = (ids: tf.Tensor2D, targets: tf.Tensor1D, places: tf.Tensor1D, key: tf.Tensor1D) => {
     const hidden = tf.gather(statesOf(ids, key).reshape<tf.Tensor2D>([-1, width]), places);
     return crossEntropy(tf.matMul(hidden, parameters.pieces.weight, false, true), targets);
@@ -212,13 +218,45 @@ export async function trainWordPieceTransformer(
   });
   step.dispose();
 
-  const encodeBlock = compile((ids: tf.Tensor2D) => statesOf(ids), { xla: false });
+  return { ...encoderFrom(words, parameters, shape, seed), run };
+}
+
+/** What a transformer's shape is made of. */
+interface Shape {
+  readonly pieces: number;
+  readonly width: number;
+  readonly layers: number;
+  readonly heads: number;
+  readonly length: number;
+}
+
+function layersOf({ pieces, width, layers, length }: Shape) {
+  return {
+    pieces: embeddingLayer(pieces, width, normal(0.02)),
+    positions: embeddingLayer(length, width, normal(0.02)),
+    blocks: Array.from({ length: layers }, () => blockLayer(width, 2 * width)),
+    norm: normLayer(width),
+  };
+}
+
+function statesFrom(ids: tf.Tensor2D, parameters: Parameters, heads: number, key?: tf.Tensor1D): tf.Tensor3D {
+  const mask = tf.notEqual(ids, tf.scalar(PAD, "int32")).cast("float32");
+  const start = tf.add<tf.Tensor3D>(embedding(ids, parameters.pieces), parameters.positions.weight);
+  const x = parameters.blocks.reduce(
+    (x, own, i) => block(x, own, { heads, mask, dropout: 0.1, key: key && foldIn(key, i) }).x,
+    start,
+  );
+  return layerNorm(x, parameters.norm);
+}
+
+function encoderFrom(words: WordPieces, parameters: Parameters, shape: Shape, seed: number): WordPieceEncoder {
+  const { width, layers, heads, length } = shape;
+  const encodeBlock = compile((ids: tf.Tensor2D) => statesFrom(ids, parameters, heads), { xla: false });
   return {
     name: `word-piece transformer (${width}, ${layers} layers, ${words.pieces.length} pieces, seed ${seed})`,
     dim: width,
     words,
     parameters,
-    run,
     encode(codes, wanted) {
       const states = new Float32Array(codes.length * wanted * width), mask = new Float32Array(codes.length * wanted);
       for (let from = 0; from < codes.length; from += BLOCK) {
@@ -242,11 +280,43 @@ export async function trainWordPieceTransformer(
       }
       return { states, mask };
     },
+    async save(file) {
+      await writeSafetensors(file, await saveParameters(parameters), {
+        encoder: "word pieces",
+        pieces: JSON.stringify(words.pieces),
+        shape: JSON.stringify(shape),
+        seed: String(seed),
+      });
+    },
     dispose() {
       encodeBlock.dispose();
       for (const tensor of flatten(parameters).values()) tensor.dispose();
     },
   };
+}
+
+/**
+ * Reads an encoder that a word-piece transformer's `save` has written.
+ *
+ * @throws {Error} Where the file holds something else.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * const file = await Deno.makeTempFile({ suffix: ".safetensors" });
+ * await assert.rejects(loadWordPieceTransformer(file));
+ * await Deno.remove(file);
+ * ```
+ */
+export async function loadWordPieceTransformer(file: string | URL): Promise<WordPieceEncoder> {
+  const { tensors, metadata } = await readSafetensors(file);
+  if (metadata.encoder !== "word pieces") {
+    throw new Error(`${file} holds no word-piece transformer; pass a file that its save() has written`);
+  }
+  const shape = JSON.parse(metadata.shape) as Shape;
+  const parameters = loadParameters(layersOf(shape), tensors) as unknown as Parameters;
+  for (const tensor of flatten(parameters).values()) tf.keep(tensor);
+  return encoderFrom(cutting(JSON.parse(metadata.pieces) as string[]), parameters, shape, Number(metadata.seed));
 }
 
 function rowOf(pieces: readonly number[], length: number): Int32Array {

@@ -7,6 +7,7 @@ import {
   batchOf,
   type CodeInput,
   encodeModalities,
+  loadEncoder,
   lsaEncoder,
   MedTok,
   type MedTokConfig,
@@ -17,6 +18,7 @@ import {
   reserved,
   TokenTable,
   trainMedTok,
+  trainWordPieceTransformer,
   vectorsFromFile,
   wordVectors,
 } from "../../lib/tokenization/mod.ts";
@@ -190,7 +192,9 @@ Deno.test("a saved tokenizer encodes the same after loading; another encoder, gr
     await Deno.writeFile(file, bytes);
     await assert.rejects(MedTok.load(folder), /model\.safetensors has the hash .*…, but tokenizer\.json says/);
   });
-  const plain = untrained();
+  // one of the reader's own, which has no save()
+  const { name, dim, encode } = wordVectors();
+  const plain = MedTok.untrained({ config: settings(), encoder: { name, dim, encode }, graph: world.graph });
   await inFolder(async (folder) => {
     await plain.save(folder);
     await assert.rejects(MedTok.load(folder), /trained with random word vectors .*, but no text encoder was given/);
@@ -202,6 +206,34 @@ Deno.test("a saved tokenizer encodes the same after loading; another encoder, gr
   });
   tokenizer.dispose();
   plain.dispose();
+});
+
+Deno.test("every text encoder is saved with its tokenizer and encodes the same after loading", async () => {
+  const codes = world.codes.slice(0, 6);
+  const texts = codes.map(({ description }) => description);
+  await inFolder(async (folder) => {
+    const file = `${folder}/states.safetensors`;
+    const numbers = random(0, "states").normals(codes.length * 8);
+    const named = JSON.stringify(codes.map(({ system, code }) => `${system}:${code}`));
+    const vectors = { shape: [codes.length, 8], dtype: "float32" as const, data: numbers };
+    await writeSafetensors(file, new Map([["vectors", vectors]]), { codes: named });
+    const pieces = { pieces: 80, width: 8, layers: 1, heads: 2, length: 12, epochs: 1, batch: 6, show: false };
+    const transformer = await trainWordPieceTransformer(texts, pieces);
+    for (const encoder of [wordVectors({ dim: 8, seed: 3 }), await vectorsFromFile(file), transformer]) {
+      const config = settings({ textDim: 8 });
+      const tokenizer = MedTok.untrained({ config, encoder, graph: world.graph });
+      await tokenizer.save(folder);
+      const loaded = await MedTok.load(folder);
+      assert.equal(loaded.encoder.name, encoder.name);
+      assert.deepEqual(loaded.encoder.encode(codes, 8), encoder.encode(codes, 8), encoder.name);
+      assert.deepEqual(await loaded.encode(codes[3]), await tokenizer.encode(codes[3]), encoder.name);
+      tokenizer.dispose();
+      loaded.dispose();
+    }
+    transformer.dispose();
+    await assert.rejects(loadEncoder(`${folder}/model.safetensors`), /model\.safetensors holds no text encoder/);
+    await assert.rejects(loadEncoder(file), /holds no text encoder/);
+  });
 });
 
 Deno.test("vectors of any language model come from a file: one per code, or states, as safetensors or Parquet", async () => {
