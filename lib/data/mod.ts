@@ -129,6 +129,17 @@ export {
   type Weights,
 } from "./vit_nano.ts";
 // visits of patients
+export {
+  type Cohort,
+  cohort,
+  type CohortStage,
+  type CohortStep,
+  mapVisits,
+  refuseShared,
+  type SplitOptions,
+  splitPatients,
+} from "./cohort.ts";
+export { type EventTableOptions, readMeds, readOmop, type Vocabulary } from "./event_tables.ts";
 export { type HospitalLayout, type HospitalOptions, readHospitalTables } from "./hospital_tables.ts";
 export { mimic3Demo } from "./mimic3_demo.ts";
 export {
@@ -141,3 +152,18 @@ export {
   visitTable,
   type VisitTableOptions,
 } from "./visits.ts";
+export {
+  type Drug,
+  drugTask,
+  findLeaks,
+  lengthOfStayTask,
+  mortalityTask,
+  type NextVisitOptions,
+  nextVisitTask,
+  phenotypeTask,
+  type ReadmissionOptions,
+  readmissionTask,
+  refuseLeaks,
+  type TaskOptions,
+  type VisitTask,
+} from "./visit_tasks.ts";

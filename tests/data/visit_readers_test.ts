@@ -1,5 +1,15 @@
 import assert from "node:assert/strict";
-import { dataFolder, eicuDemo, mimic3Demo, readHospitalTables, type VisitTable } from "../../lib/data/mod.ts";
+import pl from "nodejs-polars";
+import {
+  dataFolder,
+  eicuDemo,
+  mimic3Demo,
+  readHospitalTables,
+  readMeds,
+  readOmop,
+  type VisitTable,
+  writeTable,
+} from "../../lib/data/mod.ts";
 
 const count = ({ patients }: VisitTable) => ({
   patients: patients.length,
@@ -106,3 +116,94 @@ Deno.test("MIMIC-IV's tables give an age, both revisions of ICD, and visits in t
       "0W9G3ZZ",
     ]]);
   }));
+
+const samples = new URL("event-samples/", dataFolder);
+const shown = ({ patients }: VisitTable) =>
+  patients.map(({ visits }) => visits.map(({ codes }) => codes.map(({ system, code }) => `${system}:${code}`)));
+
+Deno.test("MEDS events become visits, from CSV and from Parquet alike", async () => {
+  const table = await readMeds(new URL("meds.csv", samples));
+  assert.deepEqual(shown(table), [
+    [["ICD10CM:E11.9", "ICD10CM:I10", "RXNORM:860975"], ["ICD9CM:414.01", "ICD10PCS:0270346"]],
+    [["SNOMED:91302008", "ATC:J01XA01"]],
+  ]);
+  const [first, second] = table.patients;
+  assert.deepEqual([first.sex, first.ethnicity, first.died], ["F", "WHITE", null]);
+  assert.deepEqual([first.visits[0].kind, first.visits[0].died], ["EMERGENCY", false]);
+  assert.deepEqual([second.visits[0].died, second.died], [true, second.visits[0].end]);
+  assert.deepEqual(table.dropped, { measurements: 1 });
+  // as MEDS stores them: numbers and times; and the visits found without their ids
+  await inFolder({}, async (folder) => {
+    const text = await Deno.readTextFile(new URL("meds.csv", samples));
+    const cells = text.trim().split("\n").slice(1).map((line) => line.split(","));
+    const frame = pl.DataFrame({
+      subject_id: cells.map(([subject]) => Number(subject)),
+      time: cells.map(([, time]) => time ? new Date(`${time.replace(" ", "T")}Z`) : null),
+      code: cells.map(([, , code]) => code),
+      numeric_value: cells.map(([, , , value]) => value ? Number(value) : null),
+    });
+    await writeTable(`${folder}/events.parquet`, frame);
+    const again = await readMeds(`${folder}/events.parquet`);
+    assert.deepEqual(shown(again), shown(table));
+    assert.deepEqual(again.patients[0].visits[0].start, first.visits[0].start);
+  });
+});
+
+Deno.test("a table of another MEDS version, an unknown coding system and a bad time are one sentence each", () =>
+  inFolder({
+    "old.csv": "patient_id,timestamp,code,numeric_value\n1,2018-01-01,ICD10CM/E11.9,\n",
+    "odd.csv": "subject_id,time,code,numeric_value\n1,2018-01-01,GTIN/4006381,\n",
+    "late.csv": "subject_id,time,code,numeric_value\n1,yesterday,ICD10CM/E11.9,\n",
+    "gaps.csv":
+      "subject_id,time,code,numeric_value\n1,2018-01-01 00:00:00,ICD10CM/E11,\n1,2018-01-01 20:00:00,ICD10CM/I10,\n1,2018-01-03,ICD10CM/I21.4,\n",
+  }, async (folder) => {
+    await assert.rejects(
+      readMeds(`${folder}/old.csv`),
+      /old\.csv is no table of MEDS 0\.3: it has no column "subject_id", as tables of MEDS before 0\.3 have not .*; convert/,
+    );
+    await assert.rejects(
+      readMeds(`${folder}/odd.csv`),
+      /odd\.csv: subject 1 has the code GTIN\/4006381, and no coding system is declared for GTIN; add it to vocabularies/,
+    );
+    const declared = await readMeds(`${folder}/odd.csv`, { vocabularies: { GTIN: { system: "GTIN", kind: "drug" } } });
+    assert.deepEqual(shown(declared), [[["GTIN:4006381"]]]);
+    const without = await readMeds(`${folder}/odd.csv`, { unknownVocabulary: "drop" });
+    assert.deepEqual(without.dropped["codes of GTIN"], 1);
+    await assert.rejects(readMeds(`${folder}/late.csv`), /event 1: the column "time" of MEDS 0\.3 holds "yesterday"/);
+    assert.deepEqual(shown(await readMeds(`${folder}/gaps.csv`)), [[["ICD10CM:E11", "ICD10CM:I10"], [
+      "ICD10CM:I21.4",
+    ]]]);
+    assert.equal((await readMeds(`${folder}/gaps.csv`, { gapHours: 1 })).patients[0].visits.length, 3);
+  }));
+
+Deno.test("OMOP tables become visits; a missing column is named with the version, a foreign concept by its number", async () => {
+  const table = await readOmop(new URL("omop/", samples));
+  assert.deepEqual(shown(table), [
+    [["SNOMED:44054006", "SNOMED:59621000", "RXNORM:861007"], ["SNOMED:53741008", "ICD10PCS:0270346"]],
+    [["SNOMED:91302008", "RXNORM:11124"]],
+  ]);
+  assert.deepEqual(table.dropped, { "events without a matching concept": 1 });
+  assert.deepEqual(table.patients.map(({ sex }) => sex), ["F", "M"]);
+  assert.equal(table.patients[0].visits[0].kind, "Emergency Room Visit");
+  const texts: Record<string, string> = {};
+  for await (const { name } of Deno.readDir(new URL("omop/", samples))) {
+    texts[name] = await Deno.readTextFile(new URL(`omop/${name}`, samples));
+  }
+  await inFolder(
+    { ...texts, "person.csv": texts["person.csv"].replace("gender_concept_id", "gender") },
+    async (folder) => {
+      await assert.rejects(
+        readOmop(folder),
+        /person\.csv has no column "gender_concept_id", which OMOP CDM 5\.4 has; it has person_id, gender/,
+      );
+    },
+  );
+  await inFolder({ ...texts, "concept.csv": texts["concept.csv"].replace("132797", "1") }, async (folder) => {
+    await assert.rejects(
+      readOmop(folder),
+      /condition_occurrence\.csv has the concept 132797, which concept\.csv has not/,
+    );
+    await Deno.remove(`${folder}/visit_occurrence.csv`);
+    await assert.rejects(readOmop(folder), /has no visit_occurrence\.csv, which OMOP CDM 5\.4 has; add it/);
+  });
+});
