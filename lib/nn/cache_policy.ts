@@ -362,9 +362,13 @@ function given<Fields extends object>(fields: Fields): { [Key in keyof Fields]?:
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Fields;
 }
 
-function once<T>(make: () => T): () => T {
+/** Makes it when it is first asked for, and again where a `tidy` has freed it since. */
+function once<T extends tf.Tensor | undefined>(make: () => T): () => T {
   let made: { readonly value: T } | undefined;
-  return () => (made ??= { value: make() }).value;
+  return () => {
+    if (!made || made.value?.isDisposed) made = { value: make() };
+    return made.value;
+  };
 }
 
 /**

@@ -172,3 +172,5 @@ export * from "./longllmlingua.ts";
 export * from "./selective_context.ts";
 export * from "./text.ts";
 export { type Span, type UnitLevel, unitOfTokens, unitsOf } from "./text_units.ts";
+// Policies for the cache of a language model.
+export * from "./cache/mod.ts";

@@ -26,6 +26,7 @@ import { assertKept, type Family, keptTokens, number, run, stagesOf, tensor3, vi
 import { editingFamilies } from "./editing_families.ts";
 import { ehrFamilies } from "./ehr_families.ts";
 import { tokenizationFamilies } from "./tokenization_families.ts";
+import { cacheFamilies } from "./cache_families.ts";
 import { languageFamilies } from "./language_families.ts";
 import { tumourFamilies } from "./tumour_families.ts";
 import { tumourModelFamilies } from "./tumour_model_families.ts";
@@ -131,6 +132,7 @@ export const families: Readonly<Record<string, Family>> = {
   ...ehrFamilies,
   ...tokenizationFamilies,
   ...languageFamilies,
+  ...cacheFamilies,
   ...tumourFamilies,
   ...tumourModelFamilies,
   ...textFamilies,

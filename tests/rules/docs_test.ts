@@ -54,7 +54,10 @@ function methodComplaints(text: string, families: readonly string[]): string[] {
   const found: string[] = [];
   if (!/arXiv:\d{4}\.\d{4,5}|\bdoi\b/i.test(text)) found.push("does not name its paper at its top (arXiv or doi)");
   const named = [...text.matchAll(/`(\w+\.[\w*]+)`/g)].map(([, name]) => name);
-  if (!named.length && !/\bcontrol\b/.test(text)) found.push("names no golden cases, nor says that it is a control");
+  const plain = [...text.matchAll(/`(\w+)`/g)].map(([, name]) => name).filter((name) => families.includes(name));
+  if (!named.length && !plain.length && !/\bcontrol\b/.test(text)) {
+    found.push("names no golden cases, nor says that it is a control");
+  }
   const isKnown = (name: string) => families.some((family) => new RegExp(`^${name.replace("*", ".*")}$`).test(family));
   return [
     ...found,
@@ -90,7 +93,9 @@ function complaints(all: Documentation, families: readonly string[] = []): strin
       ) found.push(`${where}() has no @example`);
     }
     const isMethod = path.startsWith("lib/reduction/") && !path.endsWith("/mod.ts") &&
-      symbols.some(({ declarations }) => declarations.some(({ def }) => def?.returnType?.repr === "Reducer"));
+      symbols.some(({ declarations }) =>
+        declarations.some(({ def }) => /^(Reducer|\w*Policy)$/.test(def?.returnType?.repr ?? ""))
+      );
     if (isMethod) found.push(...methodComplaints(module_doc?.doc ?? "", families).map((text) => `${path} ${text}`));
     return found;
   });
