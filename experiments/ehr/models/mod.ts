@@ -99,7 +99,7 @@ export function makeModel(name: ModelName, options: ModelOptions): EHRModel<obje
       return ethos(vectors, records, {
         ...common,
         positions: 2 + visits * (codes + 3) + outputs + 1,
-        futures: off("one future") ? 1 : 10,
+        futures: off("one future") ? 1 : 5,
         intervals: !off("no time intervals"),
         deciles: !off("no deciles"),
       }, seed) as unknown as EHRModel<object>;
