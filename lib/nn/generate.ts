@@ -43,6 +43,11 @@ export interface GenerateOptions extends SamplingOptions {
   readonly cache?: CachePolicy | undefined;
   /** Most tokens to make. Default: what is left of the model's context. */
   readonly maxTokens?: number;
+  /**
+   * Whether XLA compiles the step: a second or two before the first token, then less than half of a graph's time for
+   * each; the last digits differ. Default: from 192 tokens on.
+   */
+  readonly xla?: boolean;
   /** Whether the tokenizer's last token ends the text. Default: true. */
   readonly stopAtEnd?: boolean;
   /** Whether the text shows in the running cell of a notebook while it is made. Default: false. */
@@ -120,7 +125,7 @@ export async function generate(
   const { logits: first, cache } = readPrompt(model, rows, { cache: policy, key });
   const afterPrompt = cacheSize(cache);
   const begun = performance.now();
-  const decoder = decoderOf(model, policy, choice);
+  const decoder = decoderOf(model, policy, choice, options.xla ?? maxTokens >= XLA_FROM);
   let state: StepState | undefined;
   try {
     watch?.(cache, 0);
@@ -246,15 +251,18 @@ type Step = Compiled<
 const steps = new WeakMap<Llama, Map<string, Step>>();
 const policySteps = new WeakMap<CachePolicy, WeakMap<Llama, Map<string, Step>>>();
 
-function decoderOf(model: Llama, policy: CachePolicy | undefined, choice: Choice) {
+/** Tokens from which on compiling by XLA is worth its time, where the same step will be used again. */
+const XLA_FROM = 192;
+
+function decoderOf(model: Llama, policy: CachePolicy | undefined, choice: Choice, xla: boolean) {
   const own = policy?.everyStep || policy?.positions === "cache" || policy?.everySteps;
   const byModel = own ? entry(policySteps, policy!, () => new WeakMap<Llama, Map<string, Step>>()) : steps;
   const byChoice = entry(byModel, model, () => new Map<string, Step>());
-  const name = `${choice.draw}/${choice.nucleus}`;
+  const name = `${choice.draw}/${choice.nucleus}/${xla}`;
   const choose = chooser(choice);
   let compiled = byChoice.get(name);
   if (!compiled) {
-    compiled = compile(stepOf(model, own ? policy : undefined, choose), { xla: true, maxTraces: 16 });
+    compiled = compile(stepOf(model, own ? policy : undefined, choose), { xla, maxTraces: 16 });
     byChoice.set(name, compiled);
   }
   const run = compiled;

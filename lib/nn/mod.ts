@@ -27,6 +27,7 @@ export * from "./losses.ts";
 export * from "./lstm.ts";
 export * from "./macs.ts";
 export * from "./parameters.ts";
+export * from "./perplexity.ts";
 export * from "./reducer.ts";
 export * from "./reduction_errors.ts";
 export * from "./rotary.ts";

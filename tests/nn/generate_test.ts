@@ -6,10 +6,12 @@ import {
   type CacheView,
   cacheView,
   continueFrom,
+  divergence,
   eachLayer,
   generate,
   Llama,
   needInCache,
+  perplexity,
   predict,
   readPrompt,
 } from "../../lib/nn/mod.ts";
@@ -237,6 +239,48 @@ Deno.test("a policy sees queries, keys before the rotation and attention as the 
   };
   readPrompt(model, [prompt], { cache: look });
   assert.equal(views.length, 2);
+});
+
+Deno.test("a step as a graph and by XLA choose the same tokens, and say the same to the last digits", async () => {
+  const model = small();
+  const graph = await generate(model, prompt, { maxTokens: 12, keepLogits: true, xla: false });
+  const byXLA = await generate(model, prompt, { maxTokens: 12, keepLogits: true, xla: true });
+  assert.deepEqual(byXLA.tokens, graph.tokens);
+  assert.ok(difference(byXLA.logits!, graph.logits!) < 1e-5);
+});
+
+Deno.test("making text shows the text so far, and Stop ends it after a token", async () => {
+  const model = await Llama.load("stories260k");
+  const texts: string[] = [];
+  await generate(model, "Once upon a time", { maxTokens: 6, onToken: (_, text) => void texts.push(text) });
+  assert.deepEqual(texts.slice(0, 4), [",", ", there", ", there was", ", there was a"]);
+  if (Deno.build.os === "windows") return; // no signal to send there
+  const before = tf.memory().numTensors;
+  let made = 0;
+  const stop = async () => {
+    if (++made < 3) return;
+    Deno.kill(Deno.pid, "SIGINT");
+    await new Promise((resolve) => setTimeout(resolve, 50)); // until it has arrived
+  };
+  await assert.rejects(generate(model, "Once upon a time", { maxTokens: 50, onToken: stop }), /stopped by the user/);
+  assert.equal(made, 3);
+  assert.equal(tf.memory().numTensors, before);
+});
+
+Deno.test("perplexity() and divergence() see what a policy takes away", async () => {
+  const model = await Llama.load("stories260k");
+  const { samples } = await stories260k.load();
+  const [prompt, rest] = [[1, ...samples[0].tokens.slice(0, 99)], samples[0].tokens.slice(99, 199)];
+  const full = await predict(model, prompt, rest);
+  const few = await predict(model, prompt, rest, {
+    cache: keeping((place, tokens) => place < 4 || place >= tokens - 8),
+  });
+  assert.equal(divergence(full, full), 0);
+  assert.ok(divergence(full, few) > 0.01);
+  assert.ok(perplexity(full, rest) > 1.5 && perplexity(full, rest) < 6, `${perplexity(full, rest)}`);
+  assert.ok(perplexity(few, rest) > perplexity(full, rest));
+  assert.throws(() => perplexity(full, [1]), /there are 1 tokens and 100 rows/);
+  assert.throws(() => divergence(full, full.slice([0, 0], [2, -1])), /\[100,512\] and \[2,512\]/);
 });
 
 Deno.test("making text leaves no tensors behind, whether it ends well or not", async () => {
