@@ -31,6 +31,8 @@ export {
   type MicroscopeOptions,
   tokenMicroscope,
 } from "./token_microscope.ts";
+export { cacheFigure, type CacheFigureOptions, type CacheFrame } from "./cache_microscope.ts";
+export { textFigure, type TextFigureOptions, type TextLook } from "./text_microscope.ts";
 export { pareto, paretoFront, type ParetoOptions, type ParetoPoint, paretoPoints, type ParetoRow } from "./pareto.ts";
 export { enlarge, type Picture } from "./png.ts";
 export { type DrawnGraph, graphFigure, type GraphOptions } from "./graph.ts";

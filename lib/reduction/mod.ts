@@ -98,6 +98,7 @@ export {
 export { best, drawn, mix } from "./select.ts";
 export { checkLaws, type LawId, type LawResult, laws } from "./laws.ts";
 export { type Family, type Method, type MethodFacts, type ModelSizes, placeIn, trainingFree } from "./method.ts";
+export { type CacheLook, type CacheLookOptions, cacheMicroscope, cacheOverTime } from "./cache_microscope.ts";
 export { type LookOptions, microscope, patchesByLayer, type Specimen } from "./microscope.ts";
 export { evenly, mergeSchedule, type Schedule, shrinking } from "./schedule.ts";
 export { type Solution, solveBudget, type SolveOptions, tokenCounts } from "./solve.ts";
