@@ -10,7 +10,16 @@
  * @module
  */
 import { tick } from "../stop.ts";
-import { compile, gatherTokens, stableTopK, stopGradient, straightThrough, tf, tidy } from "../tensor/mod.ts";
+import {
+  compile,
+  type Compiled,
+  gatherTokens,
+  stableTopK,
+  stopGradient,
+  straightThrough,
+  tf,
+  tidy,
+} from "../tensor/mod.ts";
 
 /** The four places where a code gets K tokens each, always in this order. */
 export type Slot = "textSpecific" | "graphSpecific" | "textShared" | "graphShared";
@@ -251,33 +260,49 @@ export async function quantizeMany(
   const vectors = new Float32Array(count * d);
   // unit rows once, not once per block; the product with them is all that a block has to do
   const rows = tidy(() => unitRows(rowsOf(codebook, region)).clone());
-  const one = compile((embedding: tf.Tensor2D, rows: tf.Tensor2D) => {
-    const unit = unitRows(embedding);
-    const cosines = tf.matMul(unit, rows, false, true) as tf.Tensor2D;
-    const local = stableTopK(cosines, K);
-    const chosen = gatherTokens(rows.expandDims<tf.Tensor3D>(0), local.reshape([1, local.size]))
-      .reshape<tf.Tensor3D>([embedding.shape[0], K, d]);
-    const distances = tf.sub<tf.Tensor2D>(2, tf.mul(chosen, unit.expandDims(1)).sum<tf.Tensor2D>(2).mul(2));
-    const weights = tf.softmax(distances.neg<tf.Tensor2D>());
-    const vectors = tf.mul(chosen, weights.expandDims(2)).sum(1);
-    return { tokens: local.add(tf.scalar(region.start, "int32")), weights, vectors };
-  }, { xla: false });
+  const one = searchOf(K);
   try {
     for (let from = 0; from < count; from += block) {
       const part = embeddings.subarray(from * d, (from + block) * d);
       const input = tf.tensor2d(part, [part.length / d, d]);
       const result = one(input, rows);
-      tokens.set(await result.tokens.data(), from * K);
+      const local = await result.tokens.data();
+      for (let i = 0; i < local.length; i++) tokens[from * K + i] = local[i] + region.start;
       weights.set(await result.weights.data(), from * K);
       vectors.set(await result.vectors.data(), from * d);
       tf.dispose([input, result.tokens, result.weights, result.vectors]);
       await tick();
     }
   } finally {
-    one.dispose();
     rows.dispose();
   }
   return { tokens, weights, vectors };
+}
+
+interface Searched {
+  readonly tokens: tf.Tensor;
+  readonly weights: tf.Tensor;
+  readonly vectors: tf.Tensor;
+}
+
+const searches = new Map<number, Compiled<[tf.Tensor2D, tf.Tensor2D], Searched>>();
+
+/** The search for K rows: traced once for each shape, not once for each call. */
+function searchOf(K: number): Compiled<[tf.Tensor2D, tf.Tensor2D], Searched> {
+  let search = searches.get(K);
+  if (!search) {
+    const body = (embedding: tf.Tensor2D, rows: tf.Tensor2D) => {
+      const unit = unitRows(embedding);
+      const tokens = stableTopK(tf.matMul(unit, rows, false, true) as tf.Tensor2D, K);
+      const chosen = gatherTokens(rows.expandDims<tf.Tensor3D>(0), tokens.reshape([1, tokens.size]))
+        .reshape<tf.Tensor3D>([embedding.shape[0], K, rows.shape[1]]);
+      const distances = tf.sub<tf.Tensor2D>(2, tf.mul(chosen, unit.expandDims(1)).sum<tf.Tensor2D>(2).mul(2));
+      const weights = tf.softmax(distances.neg<tf.Tensor2D>());
+      return { tokens, weights, vectors: tf.mul(chosen, weights.expandDims(2)).sum(1) };
+    };
+    searches.set(K, search = compile(body, { xla: false }));
+  }
+  return search;
 }
 
 function rowsOf(codebook: tf.Tensor2D, { start, count }: Region): tf.Tensor2D {
