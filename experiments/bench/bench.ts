@@ -41,8 +41,8 @@ if (options.try) {
   for (const name of names.length ? names : workloadNames) {
     const rows = summarise(name, await measure(name, contest, new AbortController().signal), reference());
     say(name);
-    for (const { system, status, median_ms, ratio, first_ms } of rows) {
-      say(`  ${system}: ${median_ms} ms, by ours ${ratio ?? 1}, first ${first_ms} ms, ${status}`);
+    for (const { system, status, median_ms, best_ms, ratio, first_ms } of rows) {
+      say(`  ${system}: ${median_ms} ms (best ${best_ms}), by ours ${ratio ?? 1}, first ${first_ms} ms, ${status}`);
     }
   }
   Deno.exit(0);
