@@ -44,6 +44,11 @@ export interface SlotMap {
   readonly anchor?: tf.Tensor2D;
   /** Every slot has its anchor, in the order of the input, and nothing is dropped: a merge, which is summed faster. */
   readonly anchorsInOrder?: true;
+  /**
+   * Every slot has one token, in the order of the input, and all others are dropped: a pruning, which is picked. Like
+   * `anchorsInOrder` it says something about `slot`: who makes another map of this one with other slots leaves it out.
+   */
+  readonly picksInOrder?: true;
   readonly budget: Budget;
 }
 
@@ -165,7 +170,7 @@ export function mergeInto(leaves: tf.Tensor2D, partner: tf.Tensor2D, budget: Bud
  * Combines the features of `x` as `map` says, and carries the sizes.
  *
  * Costs batch x outputs x tokens x channels multiplications (a dense product; 4 % of a DeiT-S block), of a merge only
- * batch x outputs x leaving tokens x channels.
+ * batch x outputs x leaving tokens x channels, of a pruning none.
  *
  * @param x [batch, tokens, channels]
  * @param size [batch, tokens], how many original tokens each token stands for; default: one each.
@@ -190,6 +195,11 @@ export function applyMap(map: TokenMap, x: tf.Tensor3D, size?: tf.Tensor2D): Siz
       const newSize = sum(sizes.expandDims<tf.Tensor3D>(2));
       const heavy = sum(tf.mul<tf.Tensor3D>(x, sizes.expandDims(2)));
       return { x: tf.div<tf.Tensor3D>(heavy, newSize), size: newSize.squeeze<tf.Tensor2D>([2]) };
+    }
+    if (map.kind === "slots" && map.picksInOrder && !map.weight && !map.combine) {
+      const kept = tf.greaterEqual(stopGradient(map.slot), tf.scalar(0, "int32")).cast<tf.Tensor2D>("int32");
+      const places = stableTopK(kept, map.outputs);
+      return { x: gatherTokens(x, places), size: gatherTokens(sizes, places) };
     }
     const mass = membership(map);
     const newSize = tf.matMul(mass, sizes.expandDims<tf.Tensor3D>(2)); // [batch, outputs, 1]

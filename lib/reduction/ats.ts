@@ -11,7 +11,7 @@
  */
 import { need, type Place, type Reducer } from "../nn/reducer.ts";
 import { countBefore, type SlotMap } from "../nn/token_map.ts";
-import { stopGradient, tf, tidy } from "../tensor/mod.ts";
+import { placeOfHighest, stopGradient, tf, tidy } from "../tensor/mod.ts";
 import { type LayerBudget, patchesLeft, truncate, truncateAsReference } from "./budget.ts";
 import { trainingFree } from "./method.ts";
 import { pruningBudget } from "./prune.ts";
@@ -71,7 +71,7 @@ export function sampled(score: tf.Tensor2D, points: readonly number[]): tf.Tenso
     const cumulative = tf.cumsum<tf.Tensor2D>(share, 1).expandDims(1); // [batch, 1, patches]
     const distance = tf.abs(tf.sub(cumulative, tf.tensor3d([...points], [1, points.length, 1])));
     const possible = tf.greater(share, 0).expandDims(1);
-    const nearest = where<tf.Tensor>(possible, distance, Infinity).argMin<tf.Tensor2D>(2); // [batch, points]
+    const nearest = placeOfHighest(where<tf.Tensor>(possible, tf.neg(distance), -Infinity)) as tf.Tensor2D; // [batch, points]
     const place = tf.range(0, patches, 1, "int32").reshape([1, 1, patches]);
     return tf.any<tf.Tensor2D>(tf.equal(nearest.expandDims(2), place), 1);
   });

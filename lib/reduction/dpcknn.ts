@@ -12,7 +12,7 @@
  */
 import { type Place, type Reducer } from "../nn/reducer.ts";
 import { perMass, type SlotMap } from "../nn/token_map.ts";
-import { argsort, gatherTokens, stableTopK, stopGradient, tf, tidy } from "../tensor/mod.ts";
+import { argsort, gatherTokens, placeOfHighest, stableTopK, stopGradient, tf, tidy } from "../tensor/mod.ts";
 import { blocksOf, overRows } from "./blocks_of_rows.ts";
 import { type LayerBudget, patchesLeft, truncate, truncateAsReference } from "./budget.ts";
 import { trainingFree } from "./method.ts";
@@ -127,7 +127,7 @@ export function dpcKnn(
 export function joinCentres(x: tf.Tensor3D, centres: tf.Tensor2D): tf.Tensor2D {
   const [, tokens] = x.shape, clusters = centres.shape[1];
   return tidy(() => {
-    const nearest = squaredDistance(x, gatherTokens(x, centres)).argMin<tf.Tensor2D>(2);
+    const nearest = placeOfHighest(squaredDistance(x, gatherTokens(x, centres)).neg()) as tf.Tensor2D;
     const place = tf.range(0, tokens, 1, "int32").reshape([1, tokens, 1]);
     const isCentre = tf.equal(place, centres.expandDims(1)); // [batch, tokens, clusters]
     const numbers = tf.range(0, clusters, 1, "int32").reshape([1, 1, clusters]);
@@ -163,7 +163,7 @@ export function mergeClusters(
     const anchor = tf.equal<tf.Tensor2D>(place, gatherTokens(centres, assignment));
     const budget = { requested: tokens - outputs, achieved: tokens - outputs };
     const counted = share ?? (parity ? tf.ones<tf.Rank.R2>([batch, tokens]) : undefined);
-    if (!counted) return { kind: "slots", tokens, outputs, slot, anchor, budget };
+    if (!counted) return { kind: "slots", tokens, outputs, slot, anchor, anchorsInOrder: true, budget };
     const member = tf.equal(tf.range(0, outputs, 1, "int32").reshape([1, outputs, 1]), slot.expandDims(1));
     const mass = member.cast<tf.Tensor3D>("float32");
     const total = tf.matMul<tf.Tensor3D>(mass, tf.matMul(mass, counted.expandDims<tf.Tensor3D>(2)), true);

@@ -12,8 +12,8 @@
  */
 import { type Place, type Reducer } from "../nn/reducer.ts";
 import type { SlotMap } from "../nn/token_map.ts";
-import { gatherTokens, stableTopK, stopGradient, tf, tidy } from "../tensor/mod.ts";
-import { overRows } from "./blocks_of_rows.ts";
+import { gatherTokens, placeOfHighest, stableTopK, stopGradient, tf, tidy } from "../tensor/mod.ts";
+import { blocksOf, overRows } from "./blocks_of_rows.ts";
 import { type LayerBudget, patchesLeft, truncate, truncateAsReference } from "./budget.ts";
 import { type Clusters, mergeClusters } from "./dpcknn.ts";
 import { trainingFree } from "./method.ts";
@@ -45,9 +45,9 @@ export type KMedoidsOptions = LayerBudget & {
  * Clusters tokens around medoids: from the tokens of highest weight, joins every token to the nearest medoid (Euclidean;
  * equal: the earlier medoid), moves each medoid to the best member of its cluster, and again.
  *
- * Costs, per iteration, tokens² x (channels + clusters) + tokens x clusters x channels multiplications (the last term once
- * more in the end), and per image a few blocks of distances of 8 MB and of tokens x clusters floats: no tokens x tokens
- * matrix. Reads nothing back.
+ * Costs tokens² x channels multiplications, and tokens² more per iteration for weighing. Above 1448 tokens distances are
+ * computed anew in each iteration, and those from the medoids by tokens x clusters x channels, once more in the end. Per
+ * image there are a few blocks of distances of 8 MB: no tokens x tokens matrix beyond that. Reads nothing back.
  *
  * @param x [batch, tokens, channels]
  * @returns The medoids, and the nearest of them for each token.
@@ -75,28 +75,37 @@ export function kMedoidsFit(x: tf.Tensor3D, options: KMedoidsFitOptions): Cluste
     const metric = stopGradient(x);
     const counts = weight ? stopGradient(weight) : tf.ones<tf.Rank.R2>([batch, tokens]);
     let centres = weight ? stableTopK(counts, clusters) : evenlySpread(batch, tokens, clusters);
-    const numbers = tf.range(0, clusters, 1, "int32").reshape([1, 1, clusters]);
+    const numbers = tf.range(0, clusters, 1, "int32").reshape([1, clusters, 1]);
+    const oneBlock = blocksOf(tokens).length === 1 ? squaredDistance(metric, metric) : undefined;
+    const look = <T extends tf.Tensor>(at: (squared: tf.Tensor3D, first: number) => T): T =>
+      oneBlock ? tf.tidy(() => at(oneBlock, 0)) : overRows(metric, at);
+    /** [batch, tokens] int32: the medoid nearest to each token. */
+    const nearest = (centres: tf.Tensor2D): tf.Tensor2D => {
+      const squared = oneBlock
+        ? gatherTokens(oneBlock, centres).transpose<tf.Tensor3D>([0, 2, 1])
+        : squaredDistance(metric, gatherTokens(metric, centres));
+      return placeOfHighest(squared.neg()) as tf.Tensor2D;
+    };
     for (let i = 0; i < iterations; i++) {
       const before = centres;
       centres = tidy(() => {
-        const member = tf.equal<tf.Tensor3D>(nearest(metric, before).expandDims(2), numbers); // [batch, tokens, clusters]
-        const mass = parity
-          ? tf.ones<tf.Rank.R3>([batch, tokens, clusters]) // the reference sums over all tokens, members or not
-          : tf.mul<tf.Tensor3D>(member.cast("float32"), counts.expandDims(2));
-        let cost = overRows(metric, (squared) => tf.matMul<tf.Tensor3D>(tf.sqrt(squared), mass));
-        if (parity) cost = cost.mul(counts.expandDims(2)); // and weighs the candidate, so that important ones are avoided
-        const best = where<tf.Tensor3D>(member, cost, Infinity).argMin<tf.Tensor2D>(1);
-        const filled = tf.any<tf.Tensor2D>(member, 1);
+        const cluster = nearest(before);
+        const weighted = look((squared, first) => {
+          const distance = tf.sqrt<tf.Tensor3D>(squared);
+          if (parity) return distance.sum<tf.Tensor2D>(2); // the reference sums over all tokens, members or not
+          const own = cluster.slice([0, first], [-1, squared.shape[1]]).expandDims(2);
+          const share = where<tf.Tensor>(tf.equal(own, cluster.expandDims(1)), counts.expandDims(1), 0);
+          return tf.mul(distance, share).sum<tf.Tensor2D>(2);
+        });
+        const cost = parity ? weighted.mul(counts) : weighted; // and weighs the candidate, so that important ones are avoided
+        const member = tf.equal<tf.Tensor3D>(cluster.expandDims(1), numbers); // [batch, clusters, tokens]
+        const best = placeOfHighest(where<tf.Tensor>(member, cost.neg().expandDims(1), -Infinity)) as tf.Tensor2D;
+        const filled = tf.any<tf.Tensor2D>(member, 2);
         return where<tf.Tensor2D>(filled, best, parity ? tf.zerosLike(best) : before); // an empty cluster stays
       });
     }
-    return { centres, assignment: nearest(metric, centres) };
+    return { centres, assignment: nearest(centres) };
   });
-}
-
-/** [batch, tokens] int32: the medoid nearest to each token. */
-function nearest(x: tf.Tensor3D, centres: tf.Tensor2D): tf.Tensor2D {
-  return squaredDistance(x, gatherTokens(x, centres)).argMin<tf.Tensor2D>(2);
 }
 
 function evenlySpread(batch: number, tokens: number, clusters: number): tf.Tensor2D {
@@ -170,7 +179,7 @@ export const kmedoidsMethod = trainingFree(kmedoids, {
   tier: 1,
   traceable: true,
   golden: ["kmedoids.k_medoids_fit", "vit_kmedoids.forward"],
-  cost: "3 x (n²(C + k) + nkC) + nkC multiplications; a few blocks of 8 MB and of nk floats",
+  cost: "n²C multiplications, 3n²C + 4nkC above 1448 tokens; a few blocks of 8 MB and of nk floats",
   differs: "from the code in how medoids move (over their members, important ones first) and in the order",
   breaks: { M2: "the medoid stands for its cluster, not the mean" },
 });

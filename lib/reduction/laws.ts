@@ -111,10 +111,12 @@ export const laws = {
     check: ({ view, map, reducer }) => {
       if (onlyTies(view)) return;
       const whole = membership(map);
-      for (let image = 0; image < view.x.shape[0]; image++) {
-        const alone = membership(reducer.reduce(oneImage(view, image)));
-        close(alone, whole.slice([image, 0, 0], [1, -1, -1]), `image ${image}`);
-      }
+      unlessTossedUp({ view, map, reducer }, () => {
+        for (let image = 0; image < view.x.shape[0]; image++) {
+          const alone = membership(reducer.reduce(oneImage(view, image)));
+          close(alone, whole.slice([image, 0, 0], [1, -1, -1]), `image ${image}`);
+        }
+      });
     },
   },
   U9: {
@@ -124,9 +126,11 @@ export const laws = {
       const { x, size } = applyMap(map, view.x, view.size);
       const shuffled = shufflePatches(view, random(seed, "shuffle").permutation(view.tokens - view.specialTokens));
       const again = applyMap(reducer.reduce(shuffled), shuffled.x, shuffled.size);
-      for (let image = 0; image < x.shape[0]; image++) {
-        sameRows(rowsOf(x, size, image), rowsOf(again.x, again.size, image));
-      }
+      unlessTossedUp({ view, map, reducer }, () => {
+        for (let image = 0; image < x.shape[0]; image++) {
+          sameRows(rowsOf(x, size, image), rowsOf(again.x, again.size, image));
+        }
+      });
     },
   },
   U10: {
@@ -380,6 +384,21 @@ function shufflePatches(view: BlockView, order: readonly number[]): BlockView {
 /** Whether keys have one channel: their cosines are all 1 or -1 and norms leave nothing, so that order and rounding decide. */
 function onlyTies({ keys }: BlockView): boolean {
   return keys?.shape[3] === 1;
+}
+
+/**
+ * Runs a check; where it fails, but the decision is another one as soon as all numbers change by a millionth, rounding had
+ * decided it (a predictor whose hidden units are all off gives every patch one score), and the trial says nothing.
+ */
+function unlessTossedUp({ view, map, reducer }: Pick<Trial, "view" | "map" | "reducer">, check: () => void): void {
+  try {
+    check();
+  } catch (error) {
+    const noise = random(1, "rounding");
+    const moved = everyTensor(view, (t) => tf.mul(t, tf.add(1, normal(noise, t.shape).mul(1e-6))));
+    const again = membership(reducer.reduce({ ...moved, size: view.size } as BlockView));
+    if (tf.sub(again, membership(map)).abs().max().dataSync()[0] < 0.5) throw error;
+  }
 }
 
 function everyTensor(view: BlockView, change: (t: tf.Tensor) => tf.Tensor): BlockView {

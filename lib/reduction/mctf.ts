@@ -11,7 +11,7 @@
  */
 import { need, type Place, type Reducer } from "../nn/reducer.ts";
 import { type Budget, budgetOf, countBefore, type SlotMap } from "../nn/token_map.ts";
-import { gatherTokens, rankDescending, stopGradient, tf, tidy } from "../tensor/mod.ts";
+import { gatherTokens, placeOfHighest, rankDescending, stopGradient, tf, tidy } from "../tensor/mod.ts";
 import { type LayerBudget, patchesLeft, truncate, truncateAsReference } from "./budget.ts";
 import { trainingFree } from "./method.ts";
 import { meanWeights } from "./order.ts";
@@ -92,11 +92,11 @@ export function fuse(x: tf.Tensor3D, attention: tf.Tensor4D, size: tf.Tensor2D, 
     const first = bothWays ? Math.floor(r / 2) : r;
     const rankA = rankDescending(weight.max<tf.Tensor2D>(2));
     const leavesA = tf.less<tf.Tensor2D>(rankA, int(first));
-    const partnerA = weight.argMax<tf.Tensor2D>(2); // in B
+    const partnerA = placeOfHighest(weight) as tf.Tensor2D; // in B
     const left = where<tf.Tensor3D>(leavesA.expandDims(2), -Infinity, weight);
     const rankB = rankDescending(left.max<tf.Tensor2D>(1));
     const leavesB = tf.less<tf.Tensor2D>(rankB, int(r - first));
-    const partnerB = left.argMax<tf.Tensor2D>(1); // in A
+    const partnerB = placeOfHighest(left.transpose([0, 2, 1])) as tf.Tensor2D; // in A
 
     const leaves = tf.logicalOr<tf.Tensor2D>(interleave(leavesA, tokens, 0), interleave(leavesB, tokens, 1));
     const anchor = tf.logicalNot<tf.Tensor2D>(leaves);

@@ -11,7 +11,7 @@
  */
 import { need, type Place, type Reducer } from "../nn/reducer.ts";
 import { type SlotMap } from "../nn/token_map.ts";
-import { argsort, gatherTokens, rankDescending, stopGradient, tf, tidy } from "../tensor/mod.ts";
+import { argsort, gatherTokens, placeOfHighest, rankDescending, stopGradient, tf, tidy } from "../tensor/mod.ts";
 import { type LayerBudget, patchesLeft, truncate, truncateAsReference } from "./budget.ts";
 import { trainingFree } from "./method.ts";
 import { beforeSorting, inInputOrder } from "./order.ts";
@@ -105,7 +105,7 @@ export function piToMeMatching(metric: tf.Tensor3D, options: PiToMeMatchingOptio
     const sorted = gatherTokens(stopGradient(metric), order);
     if (pairing === "alternate") {
       const similarity = cosine(everySecond(sorted, 0), everySecond(sorted, 1));
-      const partner = similarity.argMax<tf.Tensor2D>(2).mul<tf.Tensor2D>(int(2)).add<tf.Tensor2D>(int(1));
+      const partner = placeOfHighest(similarity).mul<tf.Tensor2D>(int(2)).add<tf.Tensor2D>(int(1));
       const rank = rankDescending(similarity.max<tf.Tensor2D>(2));
       const leaves = interleave(tf.less<tf.Tensor2D>(rank, int(r)), tokens, 0);
       const inA = rank.shape[1];
@@ -123,7 +123,7 @@ export function piToMeMatching(metric: tf.Tensor3D, options: PiToMeMatchingOptio
     const take = (chosen: number[]) => tf.gather(sorted, tf.tensor1d(chosen, "int32"), 1);
     const leaves = tf.tensor1d(places.map((place) => goes(place) ? 1 : 0), "bool").expandDims<tf.Tensor2D>(0)
       .tile<tf.Tensor2D>([batch, 1]);
-    const partner = cosine(take(sources), take(targets)).argMax<tf.Tensor2D>(2); // [batch, r], as a target
+    const partner = placeOfHighest(cosine(take(sources), take(targets))) as tf.Tensor2D; // [batch, r], as a target
     const sourceOf = tf.tensor1d(places.map((place) => Math.max(0, sources.indexOf(place))), "int32");
     const joins = tf.gather(partner, sourceOf, 1).add<tf.Tensor2D>(int(tokens - 2 * r));
     const ownSlot = tf.tensor1d(own, "int32").expandDims<tf.Tensor2D>(0).tile<tf.Tensor2D>([batch, 1]);
@@ -134,7 +134,7 @@ export function piToMeMatching(metric: tf.Tensor3D, options: PiToMeMatchingOptio
 
 function finish(map: SlotMap, order: tf.Tensor2D, parity: boolean): SlotMap {
   const found = beforeSorting(map, order);
-  return parity ? found : inInputOrder(found);
+  return parity ? found : { ...inInputOrder(found), anchorsInOrder: true };
 }
 
 /**

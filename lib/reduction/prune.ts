@@ -59,7 +59,7 @@ export function pruneByScore(score: tf.Tensor2D, options: PruneOptions): SlotMap
     const slot = specialTokens ? tf.concat([front, shifted], 1) : shifted;
     const outputs = specialTokens + keep + (packWith ? 1 : 0);
     const budget: Budget = { requested: tokens - outputs, achieved: tokens - outputs };
-    if (!packWith) return { kind: "slots", tokens, outputs, slot, budget };
+    if (!packWith) return { kind: "slots", tokens, outputs, slot, budget, ...(parity ? {} : { picksInOrder: true }) };
     const ofScored = tf.where(stays, tf.onesLike(packWith), packWith);
     const weight = specialTokens ? tf.concat([tf.ones<tf.Rank.R2>([batch, specialTokens]), ofScored], 1) : ofScored;
     return { kind: "slots", tokens, outputs, slot, weight, budget };

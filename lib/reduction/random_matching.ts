@@ -11,7 +11,7 @@
  */
 import { need, type Place, type Reducer } from "../nn/reducer.ts";
 import { countBefore, type SlotMap } from "../nn/token_map.ts";
-import { randomUniform, rankDescending, tf, tidy } from "../tensor/mod.ts";
+import { placeOfHighest, randomUniform, rankDescending, tf, tidy } from "../tensor/mod.ts";
 import { type LayerBudget, patchesLeft } from "./budget.ts";
 import { trainingFree } from "./method.ts";
 import { meanWeights } from "./order.ts";
@@ -42,11 +42,11 @@ export function joinMostSimilar(metric: tf.Tensor3D, leaves: tf.Tensor2D, r: num
   return tidy(() => {
     const stays = tf.logicalNot<tf.Tensor2D>(leaves);
     const possible = tf.add(cosine(metric), where(leaves, -Infinity, 0).expandDims(1));
-    const partner = possible.argMax<tf.Tensor2D>(2);
+    const partner = placeOfHighest(possible) as tf.Tensor2D;
     const own = countBefore(stays);
     const slot = where<tf.Tensor2D>(leaves, tf.gather(own, partner, 1, 1) as tf.Tensor2D, own);
     const budget = { requested: r, achieved: r };
-    return { kind: "slots", tokens, outputs: tokens - r, slot, anchor: stays, budget };
+    return { kind: "slots", tokens, outputs: tokens - r, slot, anchor: stays, anchorsInOrder: true, budget };
   });
 }
 

@@ -40,7 +40,7 @@ export type ToFuOptions = LayerBudget & {
  * ```
  */
 export function dropLeaving(map: SlotMap): SlotMap {
-  const { kind, tokens, outputs, anchor, budget } = map;
+  const { kind, tokens, outputs, anchor, anchorsInOrder, budget } = map;
   return tidy(() => ({
     kind,
     tokens,
@@ -48,6 +48,7 @@ export function dropLeaving(map: SlotMap): SlotMap {
     slot: where<tf.Tensor2D>(anchor!, map.slot, -1),
     anchor: anchor!,
     budget,
+    ...(anchorsInOrder ? { picksInOrder: true } : {}),
   }));
 }
 

@@ -12,7 +12,7 @@
 import { need, type Place, type Reducer } from "../nn/reducer.ts";
 import { GridMismatch } from "../nn/reduction_errors.ts";
 import { type Budget, budgetOf, countBefore, type SlotMap } from "../nn/token_map.ts";
-import { gatherTokens, rankDescending, tf, tidy } from "../tensor/mod.ts";
+import { gatherTokens, placeOfHighest, rankDescending, tf, tidy } from "../tensor/mod.ts";
 import { type LayerBudget, patchesLeft, truncate, truncateAsReference } from "./budget.ts";
 import { trainingFree } from "./method.ts";
 import { meanWeights } from "./order.ts";
@@ -85,7 +85,7 @@ export function mergeIntoCells(
   const tokens = metric.shape[1], outputs = tokens - r;
   return tidy(() => {
     const possible = tf.add(cosine(metric), where(joinable, 0, -Infinity).expandDims(1)) as tf.Tensor3D;
-    const partner = possible.argMax<tf.Tensor2D>(2);
+    const partner = placeOfHighest(possible) as tf.Tensor2D;
     const best = where<tf.Tensor2D>(joinable, -Infinity, possible.max<tf.Tensor2D>(2));
     const rank = rankDescending(best); // those that can be joined come last
     const leaves = tf.less<tf.Tensor2D>(rank, int(r));
@@ -96,7 +96,7 @@ export function mergeIntoCells(
     const own = parity ? where<tf.Tensor2D>(joinable, behind, rank.sub<tf.Tensor2D>(int(r))) : countBefore(anchor);
     const slot = where<tf.Tensor2D>(leaves, gatherTokens(own, partner), own);
     const map = { kind: "slots", tokens, outputs, slot, anchor, budget } as const;
-    return parity ? { ...map, weight: meanWeights(slot, outputs) } : map;
+    return parity ? { ...map, weight: meanWeights(slot, outputs) } : { ...map, anchorsInOrder: true };
   });
 }
 
