@@ -114,7 +114,7 @@ export async function trainOn(
 }
 
 /** A model whose head is asked four times about one representation of each day. */
-function oneStepModel(
+export function oneStepModel(
   world: TumourWorld,
   run: Fit,
   parameters: object,

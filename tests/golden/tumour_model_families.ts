@@ -21,6 +21,7 @@ import {
   fixedPositions,
   relativePositions,
   rollOut,
+  seenBy,
   type StreamAttention,
   streamAttention,
 } from "../../experiments/tumour/models/causal_transformer.ts";
@@ -156,8 +157,11 @@ export const tumourModelFamilies: Readonly<Record<string, Family>> = {
       { keys: table("table_k"), values: table("table_v") },
       {
         heads: number(params.num_heads),
-        causal: params.one_direction === true,
-        mask: inputs.mask ? tf.tensor4d(inputs.mask as number[][][][]) : undefined,
+        seen: seenBy(
+          inputs.mask ? tf.tensor4d(inputs.mask as number[][][][]) : undefined,
+          [query.shape[0], number(params.num_heads), query.shape[1], key.shape[1]],
+          params.one_direction === true,
+        ),
       },
     );
     assertClose(attention.arraySync(), outputs.attention, "attention");

@@ -176,18 +176,16 @@ interface Positions {
 /** Options of {@link streamAttention}. */
 export interface StreamAttentionOptions {
   readonly heads: number;
-  /** [rows, 1, queries, keys] or smaller where it repeats: 0 where nothing is to be looked at. */
-  readonly mask?: tf.Tensor | undefined;
-  /** Whether a query sees no later keys. Default: true. */
-  readonly causal?: boolean;
+  /** [rows, heads, queries, keys], bool: what may be looked at, see {@link seenBy}. Default: all. */
+  readonly seen?: tf.Tensor | undefined;
   readonly drop?: Drop | undefined;
 }
 
 /**
  * Attention with relative positions for keys and values; the norm of its result plus the query.
  *
- * Where the mask lets a query see nothing, it sees everything alike, later steps too, as in the authors' code: all its
- * scores are the same large negative number. Such rows do not count anywhere.
+ * A query that may see nothing sees everything alike, later steps too, as in the authors' code: all its scores are the same
+ * large negative number. Such rows do not count anywhere.
  *
  * @param query [rows, queries, width]
  * @param key [rows, keys, width], for keys and values.
@@ -197,7 +195,7 @@ export function streamAttention(
   key: tf.Tensor3D,
   { linear_layers: [toQuery, toKey, toValue], final_layer, layer_norm }: StreamAttention,
   positions: Positions,
-  { heads, mask, causal = true, drop }: StreamAttentionOptions,
+  { heads, seen, drop }: StreamAttentionOptions,
 ): { output: tf.Tensor3D; attention: tf.Tensor4D } {
   return tidy(() => {
     const [rows, queries, width] = query.shape;
@@ -209,20 +207,38 @@ export function streamAttention(
     // by query, so that the positions of one query are one matrix: [queries, rows x heads, ...]
     const byQuery = (x: tf.Tensor4D) => x.transpose([2, 0, 1, 3]).reshape<tf.Tensor3D>([queries, rows * heads, -1]);
     const back = (x: tf.Tensor) => x.reshape([queries, rows, heads, -1]).transpose<tf.Tensor4D>([1, 2, 0, 3]);
-    const near = back(tf.matMul(byQuery(q), positions.keys, false, true));
-    let scores = tf.matMul(q, k, false, true).add(near).div(Math.sqrt(each));
-    const hide = (seen: tf.Tensor) => {
-      const shown = tf.broadcastTo(seen, scores.shape);
-      scores = tf.where(shown.greater(0), scores, tf.fill([1], -1e9));
-    };
-    if (mask) hide(mask);
-    if (causal) hide(tf.linalg.bandPart(tf.ones([queries, keys]), -1, 0).reshape([1, 1, queries, keys]));
-    const attention = tf.softmax(scores) as tf.Tensor4D;
+    const scaled = q.div<tf.Tensor4D>(Math.sqrt(each));
+    const near = back(tf.matMul(byQuery(scaled), positions.keys, false, true));
+    const scores = tf.matMul(scaled, k, false, true).add<tf.Tensor4D>(near);
+    const hidden = seen ? tf.where(seen, scores, tf.fill<tf.Rank.R4>([1, 1, 1, 1], -1e9)) : scores;
+    const attention = tf.softmax(hidden) as tf.Tensor4D;
     const used = drop ? dropout(attention, drop.rate, foldIn(drop.key, 0)) : attention;
-    const seen = tf.matMul(used, v).add(back(tf.matMul(byQuery(used), positions.values)));
-    const joined = seen.transpose([0, 2, 1, 3]).reshape<tf.Tensor3D>([rows, queries, width]);
+    const found = tf.matMul(used, v).add(back(tf.matMul(byQuery(used), positions.values)));
+    const joined = found.transpose([0, 2, 1, 3]).reshape<tf.Tensor3D>([rows, queries, width]);
     const projected = final_layer ? linear(joined, final_layer) : joined;
     return { output: unbiasedNorm(projected.add<tf.Tensor3D>(query), layer_norm), attention };
+  });
+}
+
+/**
+ * What queries may look at, for {@link streamAttention}; worked out once for all attentions that share it.
+ *
+ * @param mask [rows, 1, queries, keys], or with 1 where it repeats: 0 where nothing is to be looked at.
+ * @param causal Whether a query sees no later keys.
+ */
+export function seenBy(
+  mask: tf.Tensor | undefined,
+  shape: readonly [rows: number, heads: number, queries: number, keys: number],
+  causal: boolean,
+): tf.Tensor | undefined {
+  if (!mask && !causal) return undefined;
+  return tidy(() => {
+    const [, , queries, keys] = shape;
+    const earlier = causal
+      ? tf.linalg.bandPart(tf.ones([queries, keys]), -1, 0).reshape([1, 1, queries, keys])
+      : undefined;
+    const both = mask && earlier ? mask.mul(earlier) : mask ?? earlier!;
+    return tf.broadcastTo(both, [...shape] as [number, number, number, number]).cast("bool");
   });
 }
 
@@ -268,8 +284,10 @@ export function ctRepresentation(
     const rowsOf = (seen: tf.Tensor3D) => seen.transpose([0, 2, 1]).expandDims(3); // a query sees all, or nothing
     const activeRows = rowsOf(active);
     const vitalsActive = vitals && tf.mul<tf.Tensor3D>(active, beforeStep(vitals.until, steps));
-    const look = (query: tf.Tensor3D, key: tf.Tensor3D, layer: StreamAttention, mask: tf.Tensor = activeRows) =>
-      streamAttention(query, key, layer, positions, { heads, mask, drop: dropHere() }).output;
+    const seenThrough = (mask: tf.Tensor) => seenBy(mask, [prevOutputs.shape[0], heads, steps, steps], true);
+    const seenAlways = seenThrough(activeRows);
+    const look = (query: tf.Tensor3D, key: tf.Tensor3D, layer: StreamAttention, seen = seenAlways) =>
+      streamAttention(query, key, layer, positions, { heads, seen, drop: dropHere() }).output;
     let t = linear(prevTreatments, parameters.treatments_input_transformation);
     let o = linear(prevOutputs, parameters.outputs_input_transformation);
     let v = vitals && vitalsActive &&
@@ -279,8 +297,9 @@ export function ctRepresentation(
       const [ownT, ownO] = [look(t, t, block.self_attention_t), look(o, o, block.self_attention_o)];
       let [nextT, nextO] = [look(ownT, o, block.cross_attention_to), look(ownO, t, block.cross_attention_ot)];
       if (v && vitalsActive) {
-        const both = (query: tf.Tensor3D, key: tf.Tensor3D) => tf.mul(query, key.transpose([0, 2, 1])).expandDims(1);
-        const ownV = look(v, v, block.self_attention_v!, rowsOf(vitalsActive));
+        const both = (query: tf.Tensor3D, key: tf.Tensor3D) =>
+          seenThrough(tf.mul(query, key.transpose([0, 2, 1])).expandDims(1));
+        const ownV = look(v, v, block.self_attention_v!, seenThrough(rowsOf(vitalsActive)));
         const toVitals = both(active, vitalsActive), fromVitals = both(vitalsActive, active);
         nextT = nextT.add(look(ownT, v, block.cross_attention_tv!, toVitals));
         nextO = nextO.add(look(ownO, v, block.cross_attention_ov!, toVitals));

@@ -16,6 +16,7 @@ import {
   lstm,
   type LSTMDescription,
   lstmLayer,
+  type LSTMMasks,
   type LSTMParameters,
   type LSTMState,
   variationalMasks,
@@ -92,6 +93,8 @@ export interface VariationalOptions {
   readonly initState?: tf.Tensor2D | undefined;
   /** Absent: none, as in prediction. */
   readonly drop?: Drop | undefined;
+  /** Masks instead of those that `drop` would draw, the same for each layer. */
+  readonly masks?: LSTMMasks | undefined;
 }
 
 /**
@@ -102,11 +105,11 @@ export interface VariationalOptions {
 export function variationalLSTM(
   x: tf.Tensor3D,
   { lstm_layers }: RecurrentParameters,
-  { initState, drop }: VariationalOptions = {},
+  { initState, drop, masks: given }: VariationalOptions = {},
 ): tf.Tensor3D {
   return lstm_layers.reduce((input, layer, k) => {
-    const masks = drop &&
-      variationalMasks(x.shape[0], layer.weight_hh.shape[1], drop.rate, foldIn(drop.key, k));
+    const masks = given ??
+      (drop && variationalMasks(x.shape[0], layer.weight_hh.shape[1], drop.rate, foldIn(drop.key, k)));
     const state = initState && { h: initState, c: initState };
     return lstm(input, layer, { state, masks, form: "cells" }).x;
   }, x);
