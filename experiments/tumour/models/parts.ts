@@ -131,6 +131,11 @@ export function statesBefore(x: tf.Tensor3D, layer: LSTMParameters): { h: tf.Ten
   });
 }
 
+/** One more step from given states, for each row: [rows, inputs] to the hidden state and cell after it. */
+export function stepFrom(x: tf.Tensor2D, layer: LSTMParameters, state: LSTMState): LSTMState {
+  return lstm(x.expandDims<tf.Tensor3D>(1), layer, { state, form: "cells" }).state;
+}
+
 /** The head of CRN and the Causal Transformer. */
 export interface BalancedHeadParameters {
   /** To the balanced representation. */
