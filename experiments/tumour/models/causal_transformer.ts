@@ -199,7 +199,6 @@ export function streamAttention(
 ): { output: tf.Tensor3D; attention: tf.Tensor4D } {
   return tidy(() => {
     const [rows, queries, width] = query.shape;
-    const keys = key.shape[1];
     const each = width / heads;
     const split = (x: tf.Tensor3D) =>
       x.reshape<tf.Tensor4D>([rows, -1, heads, each]).transpose<tf.Tensor4D>([0, 2, 1, 3]);
