@@ -181,3 +181,4 @@ export {
   type WordPieceTransformer,
   type WordPieceTransformerOptions,
 } from "./wordpiece_transformer.ts";
+export { type CodesOfVisits, codesOfVisits, type CodesOfVisitsOptions } from "./visit_codes.ts";

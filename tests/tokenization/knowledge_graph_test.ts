@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import {
+  codesOfVisits,
   drawable,
   egoGraph,
   type GraphEdge,
@@ -7,6 +8,7 @@ import {
   neighboursOf,
   openCodes,
 } from "../../lib/tokenization/mod.ts";
+import { mimic3Demo } from "../../lib/data/mod.ts";
 import { random } from "../../lib/random.ts";
 
 const node = (id: string) => ({ id, label: id.toUpperCase(), kind: "thing" });
@@ -99,4 +101,19 @@ Deno.test("the open codes have real texts and subgraphs, and ICD-9 codes reach t
   const drawn = drawable(graph, alzheimer);
   assert.equal(drawn.order, alzheimer.nodes.length);
   assert.equal(drawn.getNodeAttribute("DOID:10652", "label"), "Alzheimer's disease");
+});
+
+Deno.test("the codes of real patients have texts and places in the graph as far as the open data know them", async () => {
+  const { graph, codes, withoutText, withoutGraph } = await codesOfVisits(await mimic3Demo.load(), { maxNodes: 24 });
+  const of = (system: string) => codes.filter((code) => code.system === system);
+  const placed = (system: string) => of(system).filter(({ nodes }) => nodes.length).length / of(system).length;
+  assert.equal(codes.length, new Set(codes.map(({ system, code }) => `${system}:${code}`)).size);
+  assert.ok(placed("ICD9CM") > 0.9 && placed("NDC") > 0.5 && placed("ICD9PROC") === 0);
+  assert.equal(withoutText, of("ICD9PROC").length, "nobody here knows the texts of ICD-9's procedures");
+  assert.equal(withoutGraph, codes.filter(({ nodes }) => nodes.length === 0).length);
+  const pressure = codes.find(({ system, code }) => system === "ICD9CM" && code === "401.9")!;
+  assert.ok([...pressure.nodes].some((node) => graph.nodes[node].id === "ICD10CM:I10"));
+  const metoprolol = of("NDC").find(({ description }) => description === "Metoprolol Tartrate")!;
+  assert.ok([...metoprolol.nodes].some((node) => graph.nodes[node].label === "Metoprolol"));
+  assert.ok(codes.every(({ description }) => description.trim() && !/\((Begin|End) /.test(description)));
 });
