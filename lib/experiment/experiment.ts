@@ -23,6 +23,8 @@ export interface RowContext {
   readonly seed: number;
   /** Aborted when Stop is pressed. */
   readonly signal: AbortSignal;
+  /** Whether this is the small run: the same code on less data, or for fewer epochs. See {@link fastOf}. */
+  readonly fast: boolean;
 }
 
 /** Published numbers to lay beside ours. */
@@ -36,6 +38,13 @@ export interface Paper {
   readonly table: URL;
   /** The column of the rows that is compared, called the same in `table`. */
   readonly compare: string;
+  /**
+   * What is compared: each number, or only in which order the lines stand, where ours come from other data or smaller
+   * models. Default: the numbers.
+   */
+  readonly as?: "number" | "order";
+  /** With `as: "order"`: the columns within whose values lines are ordered, such as the data set. Default: none. */
+  readonly within?: readonly string[];
 }
 
 /** See {@link defineExperiment}. */
@@ -54,12 +63,26 @@ export interface ExperimentOptions<G extends Grid, R extends Row> {
   /** Computes the row of a cell; several of them where they can only be computed together. */
   row(cell: Cell<G>, context: RowContext): R | readonly R[] | Promise<R | readonly R[]>;
   readonly paper?: Paper;
+  /** The small run of `--fast`: fewer values of some settings, fewer seeds. Default: the whole grid, the first seed. */
+  readonly fast?: {
+    readonly grid?: { readonly [Name in keyof G]?: readonly G[Name][number][] };
+    readonly seeds?: readonly number[];
+  };
+  /** About how many seconds a row takes on two quiet cores; says how rows are bundled, and how long what is not run would take. */
+  readonly rowSeconds?: number;
+  /** What the columns of results hold. Default: as it is found in the rows. A row that holds something else is refused. */
+  readonly columns?: { readonly [Name in keyof R]?: ColumnType };
 }
+
+/** What a column holds; null, for what could not be computed, may stand in each. */
+export type ColumnType = "number" | "text" | "boolean";
 
 /** A declared experiment. */
 export interface Experiment<G extends Grid = Grid, R extends Row = Row> extends ExperimentOptions<G, R> {
   readonly seeds: readonly number[];
   readonly data: readonly URL[];
+  /** Whether it is the small run of another one. */
+  readonly isFast: boolean;
 }
 
 /** Columns that every row has; no setting and no result may be called the same. */
@@ -111,7 +134,46 @@ export function defineExperiment<const G extends Grid, R extends Row>(
   if (new Set(seeds).size !== seeds.length || !seeds.length || !seeds.every(Number.isSafeInteger)) {
     throw wrong("the list of seeds", "must hold one integer at least, and none twice", seeds);
   }
-  return Object.freeze({ ...options, seeds, data });
+  for (const [setting, values] of Object.entries<readonly Value[] | undefined>(options.fast?.grid ?? {})) {
+    if (!values?.length || !values.every((value) => grid[setting]?.includes(value))) {
+      throw wrong(
+        `the fast setting ${setting}`,
+        `must have some of the values ${JSON.stringify(grid[setting])}`,
+        values,
+      );
+    }
+  }
+  return Object.freeze({ ...options, seeds, data, isFast: false });
+}
+
+/**
+ * The small run of an experiment: the same code with the part of the grid and the seeds that it names under `fast`, and
+ * `fast: true` for its rows, which may then take less data. Its rows have other keys, so that neither is taken for the
+ * other.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * const experiment = defineExperiment({
+ *   name: "a",
+ *   version: 1,
+ *   question: "?",
+ *   grid: { r: [1, 2, 3] },
+ *   seeds: [1, 2],
+ *   fast: { grid: { r: [1, 3] } },
+ *   row: (_, { fast }) => ({ images: fast ? 100 : 10_000 }),
+ * });
+ * assert.deepEqual(cellsOf(fastOf(experiment)).map(({ cell, seed }) => [cell.r, seed]), [[1, 1], [3, 1]]);
+ * ```
+ */
+export function fastOf<G extends Grid, R extends Row>(experiment: Experiment<G, R>): Experiment<G, R> {
+  const { grid, seeds, fast } = experiment;
+  return Object.freeze({
+    ...experiment,
+    grid: { ...grid, ...fast?.grid } as G,
+    seeds: fast?.seeds ?? seeds.slice(0, 1),
+    isFast: true,
+  });
 }
 
 /** One row to be computed. */

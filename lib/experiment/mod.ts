@@ -7,9 +7,11 @@
 export {
   type Cell,
   cellsOf,
+  type ColumnType,
   defineExperiment,
   type Experiment,
   type ExperimentOptions,
+  fastOf,
   type Grid,
   type Paper,
   type Row,
@@ -17,7 +19,7 @@ export {
   type Task,
   type Value,
 } from "./experiment.ts";
-export { collect, runExperiment, type RunOptions, type RunReport } from "./run.ts";
-export { hashOfData, keyOf, Store, type StoredRow } from "./store.ts";
+export { collect, type PlannedRow, planOf, runExperiment, type RunOptions, type RunReport } from "./run.ts";
+export { type FailedRow, hashOfData, keyOf, Store, type StoredRow } from "./store.ts";
 export { fromCSV, toCSV } from "./csv.ts";
 export { besidePaper, markdownTable } from "./table.ts";

@@ -39,13 +39,14 @@ export interface StoredRow {
  * ```
  */
 export function keyOf(
-  { name, version }: { readonly name: string; readonly version: number },
+  { name, version, isFast = false }: { readonly name: string; readonly version: number; readonly isFast?: boolean },
   cell: Row,
   seed: number,
   data: string,
 ): string {
   const settings = Object.keys(cell).sort().map((setting): [string, Value] => [setting, cell[setting]]);
-  return createHash("sha256").update(JSON.stringify([name, version, settings, seed, data])).digest("hex").slice(0, 16);
+  return createHash("sha256").update(JSON.stringify([isFast ? `${name}, fast` : name, version, settings, seed, data]))
+    .digest("hex").slice(0, 16);
 }
 
 /**
@@ -83,8 +84,22 @@ function filesIn(path: string): string[] {
   );
 }
 
+/** A row that threw: what it is of, and what was said. */
+export interface FailedRow {
+  readonly key: string;
+  readonly cell: Row;
+  readonly seed: number;
+  readonly error: string;
+  readonly commit: string;
+}
+
 /**
  * The rows of an experiment's folder: in `rows/` those that were run here, in `rows.csv` those that were collected.
+ *
+ * A row is a file named by its key: `link` gives it its name, which fails where the name is taken, so that the first who
+ * writes it wins and nobody ever reads half a row or one that changes. Many or short rows are lines of `rows/parts/`, one
+ * file per writer: a hundred thousand files take 400 MB where the lines take 24 MB. A line that was torn by a crash is no
+ * row, and of two lines with one key the one that was done first counts.
  *
  * @example
  * ```ts
@@ -100,10 +115,16 @@ function filesIn(path: string): string[] {
  */
 export class Store {
   readonly #folder: string;
+  readonly #part: string | undefined;
+  #lines: Map<string, StoredRow> | undefined;
 
-  /** @param folder The experiment's folder; it must exist. */
-  constructor(folder: string | URL) {
+  /**
+   * @param folder The experiment's folder; it must exist.
+   * @param part Name of this writer's own file of lines. Default: a file for each row.
+   */
+  constructor(folder: string | URL, part?: string) {
     this.#folder = pathOf(folder).replace(/\/$/, "");
+    this.#part = part;
   }
 
   /** The row of a key, where it was run here. */
@@ -111,13 +132,26 @@ export class Store {
     try {
       return JSON.parse(Deno.readTextFileSync(this.#file(key))) as StoredRow;
     } catch (cause) {
-      if (cause instanceof Deno.errors.NotFound) return undefined;
+      if (cause instanceof Deno.errors.NotFound) return this.#inParts().get(key);
       throw new Error(`${this.#file(key)} cannot be read as a row; delete it, and the row is run again`, { cause });
     }
   }
 
+  /** The keys of all rows that were run here. */
+  keys(): Set<string> {
+    this.#lines = undefined; // others may have written since
+    const files = namesIn(`${this.#folder}/rows`).filter((name) => /^[^.]+\.json$/.test(name));
+    return new Set([...files.map((name) => name.slice(0, -".json".length)), ...this.#inParts().keys()]);
+  }
+
   /** Adds a row, complete or not at all; false, and nothing changes, where another has written it meanwhile. */
   async add(row: StoredRow): Promise<boolean> {
+    const written = this.#part === undefined ? await this.#addFile(row) : await this.#addLine(this.#part, row);
+    await removeIfThere(this.#failure(row.key));
+    return written;
+  }
+
+  async #addFile(row: StoredRow): Promise<boolean> {
     await Deno.mkdir(`${this.#folder}/rows`, { recursive: true });
     const written = `${this.#file(row.key)}.${crypto.randomUUID()}`;
     await writeAtomically(written, new TextEncoder().encode(JSON.stringify(row) + "\n"));
@@ -132,11 +166,42 @@ export class Store {
     }
   }
 
+  async #addLine(part: string, row: StoredRow): Promise<boolean> {
+    if (this.get(row.key)) return false;
+    const path = `${this.#folder}/rows/parts/${part}.jsonl`;
+    try {
+      await Deno.mkdir(`${this.#folder}/rows/parts`, { recursive: true });
+      using file = await Deno.open(path, { append: true, create: true });
+      const bytes = new TextEncoder().encode(JSON.stringify({ ...row, done: Date.now() }) + "\n");
+      for (let sent = 0; sent < bytes.length;) sent += await file.write(bytes.subarray(sent));
+    } catch (cause) {
+      throw new Error(
+        `cannot write ${path}: ${cause instanceof Error ? cause.message : cause}; make room and run again`,
+        {
+          cause,
+        },
+      );
+    }
+    this.#lines?.set(row.key, row);
+    return true;
+  }
+
+  /** Records that a row threw. It is no row: the next run tries it again. */
+  async fail(failed: FailedRow): Promise<void> {
+    await Deno.mkdir(`${this.#folder}/rows`, { recursive: true });
+    await writeAtomically(this.#failure(failed.key), new TextEncoder().encode(JSON.stringify(failed) + "\n"));
+  }
+
+  /** The rows that threw when they were last tried. */
+  failures(): FailedRow[] {
+    return namesIn(`${this.#folder}/rows`).filter((name) => /^[^.]+\.failed\.json$/.test(name)).sort()
+      .map((name) => JSON.parse(Deno.readTextFileSync(`${this.#folder}/rows/${name}`)) as FailedRow);
+  }
+
   /** Removes a row that is to be run again. */
   async remove(key: string): Promise<void> {
-    await Deno.remove(this.#file(key)).catch((error) => {
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
-    });
+    await removeIfThere(this.#file(key));
+    this.#inParts().delete(key);
   }
 
   /** The lines of `rows.csv`; none where it does not exist. */
@@ -152,12 +217,54 @@ export class Store {
     return fromCSV(text, path);
   }
 
-  /** Writes `rows.csv`, if it would change. */
+  /** Writes `rows.csv`. */
   async collect(lines: readonly Row[]): Promise<void> {
     await writeAtomically(`${this.#folder}/rows.csv`, new TextEncoder().encode(toCSV(lines)));
+  }
+
+  /** Lines of all writers, by key; read once. */
+  #inParts(): Map<string, StoredRow> {
+    if (this.#lines) return this.#lines;
+    const found = new Map<string, StoredRow & { done: number }>();
+    for (const name of namesIn(`${this.#folder}/rows/parts`)) {
+      for (const line of Deno.readTextFileSync(`${this.#folder}/rows/parts/${name}`).split("\n")) {
+        const row = lineOf(line);
+        if (row && !((found.get(row.key)?.done ?? Infinity) <= row.done)) found.set(row.key, row);
+      }
+    }
+    this.#lines = new Map([...found].map(([key, { done: _, ...row }]) => [key, row]));
+    return this.#lines;
   }
 
   #file(key: string): string {
     return `${this.#folder}/rows/${key}.json`;
   }
+
+  #failure(key: string): string {
+    return `${this.#folder}/rows/${key}.failed.json`;
+  }
+}
+
+/** One line as a row; undefined where its writer was killed in the middle of it. */
+function lineOf(line: string): (StoredRow & { done: number }) | undefined {
+  try {
+    return JSON.parse(line) as StoredRow & { done: number };
+  } catch {
+    return undefined;
+  }
+}
+
+function namesIn(folder: string): string[] {
+  try {
+    return [...Deno.readDirSync(folder)].map(({ name }) => name);
+  } catch (cause) {
+    if (cause instanceof Deno.errors.NotFound) return [];
+    throw cause;
+  }
+}
+
+async function removeIfThere(path: string): Promise<void> {
+  await Deno.remove(path).catch((error) => {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  });
 }
