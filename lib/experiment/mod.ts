@@ -22,4 +22,15 @@ export {
 export { collect, type PlannedRow, planOf, runExperiment, type RunOptions, type RunReport } from "./run.ts";
 export { type FailedRow, hashOfData, keyOf, Store, type StoredRow } from "./store.ts";
 export { fromCSV, toCSV } from "./csv.ts";
-export { besidePaper, markdownTable } from "./table.ts";
+export { besidePaper, markdownTable, reproduction } from "./table.ts";
+export {
+  type Agreement,
+  type AgreementWord,
+  type Evidence,
+  numberAgreement,
+  orderAgreement,
+  type Pair,
+  type Verdict,
+  verdictOn,
+  type VerdictWord,
+} from "./agreement.ts";
