@@ -5,7 +5,7 @@
  */
 import { collect, runExperiment } from "tessera/experiment/mod.ts";
 import { cpuModel, measure } from "./contest.ts";
-import { bench, folder, reference } from "./experiment.ts";
+import { bench, folder, reference } from "./declaration.ts";
 import { goldenOfPeers, preparePeers } from "./peers.ts";
 import { ratioFigure, readme } from "./report.ts";
 import { type Line, summarise } from "./summary.ts";

@@ -1,7 +1,7 @@
 /** The bench's page says what its rows say, its rows what was measured; and what makes a row void. */
 import assert from "node:assert/strict";
 import { fromCSV, type Row } from "tessera/experiment/mod.ts";
-import { folder, reference } from "../../experiments/bench/experiment.ts";
+import { folder, reference } from "../../experiments/bench/declaration.ts";
 import { goals, ratioFigure, readme } from "../../experiments/bench/report.ts";
 import { type About, type Line, type Round, summarise } from "../../experiments/bench/summary.ts";
 import { pattern, systems, vitParameters } from "../../experiments/bench/workload.ts";

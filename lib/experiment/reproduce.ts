@@ -1,0 +1,180 @@
+/**
+ * `deno task reproduce [NAME...]`: from committed rows to pages. Each experiment gets its table beside the paper's, and
+ * `experiments/README.md` says of every table and figure of the papers what became of it.
+ *
+ * @module
+ */
+import { pathOf, readBytes, writeAtomically } from "../data/files.ts";
+import { fromCSV } from "./csv.ts";
+import { type Declared, experimentAt, experimentNames, experimentsFolder, folderOf, moduleOf } from "./declared.ts";
+import { cellsOf, fastOf, type Row } from "./experiment.ts";
+import { planOf } from "./run.ts";
+import { Store } from "./store.ts";
+import { markdownTable, reproduction } from "./table.ts";
+
+/** A page of an experiment, and the words that its lines came to. */
+export interface Page {
+  readonly name: string;
+  readonly text: string;
+  readonly words: readonly string[];
+  /** Rows that are there, of all that the grid has. */
+  readonly rows: number;
+  readonly of: number;
+}
+
+/**
+ * The page of an experiment: paper, ours, difference, interval over seeds, agreement, from its rows alone.
+ *
+ * @throws {Error} Where it has no committed rows.
+ */
+export async function pageOf({ experiment, module }: Declared): Promise<Page> {
+  const { name, question, paper } = experiment;
+  const isCurrent = keysOf({ experiment, module });
+  const rows = new Store(folderOf(module, experiment)).collected().filter(({ key }) => isCurrent.has(String(key)));
+  const fast = fastOf(experiment);
+  const isFast = keysOf({ experiment: fast, module });
+  const fastRows = new Store(folderOf(module, fast)).collected().filter(({ key }) => isFast.has(String(key)));
+  if (!rows.length && !fastRows.length) {
+    throw new Error(
+      `experiment ${name} has no committed rows of its version ${experiment.version}; ` +
+        `run \`task experiment run ${name}\` and commit its rows.csv`,
+    );
+  }
+  const shown = rows.length ? rows : fastRows;
+  const lines = paper ? await reproduction(shown, paper) : [];
+  const all = cellsOf(experiment).length;
+  const there = new Set(rows.map(({ key }) => key)).size;
+  const rowSeconds = experiment.rowSeconds ?? secondsOf(rows);
+  const hours = rowSeconds === undefined ? "" : `, ${((all - there) * rowSeconds / 3600).toFixed(1)} h estimated`;
+  const state = rows.length
+    ? there < all ? `${there} of ${all} rows; the rest is not run${hours}.` : `All ${all} rows.`
+    : `Only the small run (\`--fast\`), ${fastRows.length} rows; at full size not run${hours}.`;
+  const text = `# ${name}
+
+**${question}**
+
+${state}${paper ? ` Published: ${paper.cite}.` : ""} Written by \`task reproduce ${name}\` from the rows.
+
+${paper ? markdownTable(lines, 4) : markdownTable(shown.map(withoutRecords), 4)}`;
+  return { name, text, words: lines.map(({ agreement }) => String(agreement)), rows: there, of: all };
+}
+
+function keysOf({ experiment }: Declared): Set<string> {
+  return new Set(planOf(experiment).map(({ key }) => key));
+}
+
+function secondsOf(rows: readonly Row[]): number | undefined {
+  const seconds = rows.map(({ seconds }) => seconds).filter((value) => typeof value === "number");
+  return seconds.length ? seconds.reduce((sum, value) => sum + value, 0) / seconds.length : undefined;
+}
+
+function withoutRecords({ key: _, commit: _c, backend: _b, seconds: _s, ...row }: Row): Row {
+  return row;
+}
+
+/** Columns of `experiments/tables.csv`. */
+const TABLE_COLUMNS = ["paper", "table", "what", "experiment", "reason", "seeds", "hours"] as const;
+
+/**
+ * The matrix: every table and figure of the papers, its experiment with what came of it, or the reason why there is none.
+ *
+ * @param words The words that an experiment's lines came to, by its name.
+ * @throws {RangeError} Where a line names no experiment and no reason, both, or an experiment that does not exist.
+ */
+export function matrixOf(lines: readonly Row[], words: ReadonlyMap<string, readonly string[]>): string {
+  const missing = TABLE_COLUMNS.find((column) => !(column in (lines[0] ?? {})));
+  if (missing) throw new RangeError(`tables.csv has no column ${missing}; it needs ${TABLE_COLUMNS.join(", ")}`);
+  const shown = lines.map((line): Row => {
+    const { paper, table, what, experiment, reason, seeds, hours } = line;
+    const name = `${paper}, ${table}`;
+    if ((experiment === null) === (reason === null)) {
+      throw new RangeError(
+        `${name} in tables.csv needs an experiment or the reason why there is none; give one of them`,
+      );
+    }
+    if (experiment === null) return { paper, table, what, experiment: null, "what came of it": reason, seeds, hours };
+    const said = words.get(String(experiment));
+    if (!said) throw new RangeError(`${name} in tables.csv names the experiment ${experiment}, which there is not`);
+    return {
+      paper,
+      table,
+      what,
+      experiment: `[${experiment}](${experiment}/README.md)`,
+      "what came of it": counted(said),
+      seeds,
+      hours,
+    };
+  });
+  const run = shown.filter(({ experiment }) => experiment !== null).length;
+  return `# Every table and figure of the three papers
+
+${run} of ${shown.length} have an experiment here; of the others the reason is given. Written by \`task reproduce\` from
+\`tables.csv\` and the committed rows. *Agreement* is computed: \`within interval\` (the published number lies in our
+interval over seeds), \`same order\`, \`differs\`, \`not comparable\`. Hours are for two cores.
+
+${markdownTable(shown)}`;
+}
+
+function counted(words: readonly string[]): string {
+  if (!words.length) return "no published number to lay beside it";
+  const groups = [...Map.groupBy(words, (word) => word)].map(([word, all]) => ({ word, count: all.length }));
+  return groups.sort((a, b) => b.count - a.count).map(({ word, count }) => `${word} (${count})`).join(", ");
+}
+
+/**
+ * Writes the pages of the named experiments, and the matrix. An experiment with a page of its own kind (a `report.ts`
+ * that exports `readmeOf`) keeps it.
+ *
+ * @returns What could not be reproduced, one sentence each.
+ */
+export async function reproduce(names: readonly string[]): Promise<string[]> {
+  const complaints: string[] = [];
+  const words = new Map<string, readonly string[]>();
+  for (const name of experimentNames()) {
+    try {
+      const declared = await experimentAt(moduleOf(name), false);
+      const page = await pageOf(declared);
+      words.set(name, page.words);
+      if (names.length && !names.includes(name)) continue;
+      const text = await ownPage(declared) ?? page.text;
+      await writeAtomically(new URL(`${name}/README.md`, experimentsFolder()), new TextEncoder().encode(text));
+      console.log(`${name}: ${page.rows} of ${page.of} rows; ${counted(page.words)}`);
+    } catch (error) {
+      words.set(name, []);
+      complaints.push(`${name}: ${error instanceof Error ? error.message : error}`);
+    }
+  }
+  const table = new URL("tables.csv", experimentsFolder());
+  const lines = fromCSV(new TextDecoder().decode(await readBytes(table)), pathOf(table));
+  await writeAtomically(
+    new URL("README.md", experimentsFolder()),
+    new TextEncoder().encode(matrixOf(lines, words)),
+  );
+  return complaints;
+}
+
+/** The page that an experiment's own `report.ts` makes of the rows, where it has one. */
+async function ownPage({ experiment, module }: Declared): Promise<string | undefined> {
+  const report = new URL("report.ts", module);
+  if (!await Deno.stat(report).then(() => true, () => false)) return undefined;
+  const { readmeOf } = await import(report.href) as { readmeOf?: (rows: Row[]) => string | Promise<string> };
+  return await readmeOf?.(new Store(folderOf(module, experiment)).collected());
+}
+
+if (import.meta.main) {
+  if (Deno.args.includes("--help")) {
+    console.log(
+      "deno task reproduce [NAME...]: writes the pages of experiments, and experiments/README.md, from committed rows",
+    );
+    Deno.exit(0);
+  }
+  try {
+    for (const name of Deno.args) moduleOf(name);
+    const complaints = await reproduce(Deno.args);
+    for (const complaint of complaints) console.error(complaint);
+    if (complaints.length) Deno.exit(1);
+  } catch (error) {
+    console.error(error instanceof Error ? error.message : error);
+    Deno.exit(2);
+  }
+}
