@@ -4,7 +4,8 @@
  * @module
  */
 import { pathOf } from "../data/files.ts";
-import { type Experiment, fastOf } from "./experiment.ts";
+import { type Experiment, fastOf, type Row } from "./experiment.ts";
+import { Store } from "./store.ts";
 
 /** Where experiments are looked for, unless TESSERA_EXPERIMENTS names another folder. */
 export function experimentsFolder(): URL {
@@ -57,6 +58,14 @@ export async function experimentAt(module: URL, fast: boolean): Promise<Declared
 /** Where the rows of an experiment lie: beside its module, those of its small run in `fast/`. */
 export function folderOf(module: URL, { isFast }: Pick<Experiment, "isFast">): string {
   return pathOf(new URL(isFast ? "./fast/" : "./", module));
+}
+
+/** The page that an experiment's own `report.ts` makes of its collected rows; undefined where it has none. */
+export async function ownPageOf({ experiment, module }: Declared): Promise<string | undefined> {
+  const report = new URL("report.ts", module);
+  if (!exists(report)) return undefined;
+  const { readmeOf } = await import(report.href) as { readmeOf?: (rows: Row[]) => string | Promise<string> };
+  return await readmeOf?.(new Store(folderOf(module, experiment)).collected());
 }
 
 function exists(file: URL): boolean {

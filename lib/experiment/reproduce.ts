@@ -6,7 +6,15 @@
  */
 import { pathOf, readBytes, writeAtomically } from "../data/files.ts";
 import { fromCSV } from "./csv.ts";
-import { type Declared, experimentAt, experimentNames, experimentsFolder, folderOf, moduleOf } from "./declared.ts";
+import {
+  type Declared,
+  experimentAt,
+  experimentNames,
+  experimentsFolder,
+  folderOf,
+  moduleOf,
+  ownPageOf,
+} from "./declared.ts";
 import { cellsOf, fastOf, type Row } from "./experiment.ts";
 import { planOf } from "./run.ts";
 import { Store } from "./store.ts";
@@ -136,7 +144,7 @@ export async function reproduce(names: readonly string[]): Promise<string[]> {
       const page = await pageOf(declared);
       words.set(name, page.words);
       if (names.length && !names.includes(name)) continue;
-      const text = await ownPage(declared) ?? page.text;
+      const text = await ownPageOf(declared) ?? page.text;
       await writeAtomically(new URL(`${name}/README.md`, experimentsFolder()), new TextEncoder().encode(text));
       console.log(`${name}: ${page.rows} of ${page.of} rows; ${counted(page.words)}`);
     } catch (error) {
@@ -151,14 +159,6 @@ export async function reproduce(names: readonly string[]): Promise<string[]> {
     new TextEncoder().encode(matrixOf(lines, words)),
   );
   return complaints;
-}
-
-/** The page that an experiment's own `report.ts` makes of the rows, where it has one. */
-async function ownPage({ experiment, module }: Declared): Promise<string | undefined> {
-  const report = new URL("report.ts", module);
-  if (!await Deno.stat(report).then(() => true, () => false)) return undefined;
-  const { readmeOf } = await import(report.href) as { readmeOf?: (rows: Row[]) => string | Promise<string> };
-  return await readmeOf?.(new Store(folderOf(module, experiment)).collected());
 }
 
 if (import.meta.main) {
