@@ -135,7 +135,7 @@ export { joinMostSimilar, kthBipartite, randomBipartite, randomMatching } from "
 export { dropLeaving, mlerp, tofu, type ToFuOptions } from "./tofu.ts";
 export { cellTokens, mergeIntoCells, tomesd, type ToMeSDOptions } from "./tomesd.ts";
 export { dct, dctMatrix, type DCTOptions } from "./dct.ts";
-export { diffrate, type DiffRateOptions, pruneAndMerge } from "./diffrate.ts";
+export { diffrate, type DiffRateOptions, learnedCount, pruneAndMerge } from "./diffrate.ts";
 export {
   dynamicvit,
   type DynamicViTOptions,

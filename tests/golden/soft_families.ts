@@ -3,6 +3,7 @@
  *
  * @module
  */
+import assert from "node:assert/strict";
 import { tf } from "../../lib/tensor/mod.ts";
 import type { LinearParameters, NormParameters } from "../../lib/nn/layers.ts";
 import { applyMap, membership } from "../../lib/nn/token_map.ts";
@@ -15,6 +16,7 @@ import {
   type DynamicViTParameters,
   headVotes,
   keepLogits,
+  learnedCount,
   mergePatches,
   type ModelSizes,
   patchmerger,
@@ -181,6 +183,16 @@ export const softFamilies: Readonly<Record<string, Family>> = {
     const rows = tf.tensor2d(dctMatrix(patches.shape[1], keep, true)).expandDims<tf.Tensor3D>(0);
     const y = tf.matMul(rows.tile<tf.Tensor3D>([x.shape[0], 1, 1]), patches);
     assertClose(tf.concat([x.slice([0, 0, 0], [-1, special, -1]), y], 1).arraySync(), outputs.tokens, "tokens");
+  },
+  "diffrate.kept_number": ({ params, inputs, outputs }) => {
+    const logits = tf.tensor1d(inputs.logits as number[]);
+    const options = { patches: number(params.patch_number), granularity: number(params.granularity) };
+    const { kept, probability, mask } = learnedCount(logits, options);
+    assertClose(kept.arraySync(), outputs.kept_token_number, "kept_token_number");
+    assertClose(probability.arraySync(), outputs.token_probability, "token_probability");
+    assertClose(mask.arraySync(), outputs.mask, "mask");
+    const pull = tf.grad((logits) => learnedCount(logits as tf.Tensor1D, options).mask.sum())(logits);
+    assert.ok(pull.abs().max().arraySync() as number > 0, "no gradient reaches the logits");
   },
   "diffrate.block_step": ({ params, inputs, outputs }) => {
     const x = tensor3(inputs.x), size = tensor3(inputs.size).squeeze<tf.Tensor2D>([2]);
