@@ -1,7 +1,7 @@
 /** Laws that every method obeys: one loop over the catalogue; those that a method must break are named with the reason. */
 import assert from "node:assert/strict";
 import { random } from "../../lib/random.ts";
-import { backend, randomKey, tf, tidy } from "../../lib/tensor/mod.ts";
+import { backend, compile, randomKey, tf, tidy } from "../../lib/tensor/mod.ts";
 import { applyMap, membership } from "../../lib/nn/token_map.ts";
 import type { BlockView } from "../../lib/nn/reducer.ts";
 import { ViT } from "../../lib/nn/vit.ts";
@@ -164,4 +164,28 @@ Deno.test("inside the model the composed map tells where each patch went, and si
     });
   }
   model.dispose();
+});
+
+/** All of the first tier, and the second with `full`; XLA compiles each for seconds, a plain graph at once. */
+const full = Deno.env.get("TESSERA_FULL") === "1";
+const compiled = inViT.filter((name) => catalogue.get(name).traceable && (full || catalogue.get(name).tier === 1));
+
+Deno.test({
+  name: "compiled into its model every traceable method gives what it gives eagerly",
+  ignore: backend.name !== "tensorflow",
+  async fn() {
+    const model = await ViT.load("mnist");
+    for (const name of compiled) {
+      tidy(() => {
+        const rng = random(7, "images");
+        const images = tf.tensor4d(Float32Array.from({ length: 2 * 784 }, () => rng.uniform() * 2 - 1), [2, 28, 28, 1]);
+        const reducer = catalogue.get(name).forModel({ keep: [32, 16], layers: [1, 2] }, vitNano);
+        const forward = (images: tf.Tensor4D) => model.forward(images, { reducer, key: randomKey(1) }).logits;
+        const traced = compile(forward, { xla: full })(images);
+        const apart = tf.sub(traced, forward(images)).abs().max().dataSync()[0];
+        assert.ok(apart < 1e-4, `${name}: ${apart}`);
+      });
+    }
+    model.dispose();
+  },
 });
