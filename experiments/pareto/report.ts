@@ -63,7 +63,10 @@ ${markdownTable(lines, 3)}
 **${experiment.question}** Both vit-nano models without any training under reduction, ${experiment.seeds.length} seeds, each with
 up to 800 test images of its own. \`r\` patches go in each of four blocks. Time is that of the compiled model at batch 200, each
 row measured in turn with the unreduced model, as a share of it; a model of 49 patches is so small that choosing tokens can take
-longer than computing them. Methods that read values back cannot be compiled and have no time. Written from \`rows.csv\` by
+longer than computing them. Methods that read values back cannot be compiled and have no time. What ATS has left is a
+limit: it samples a patch again and again where attention is sharp, and keeps half as many or fewer, which is why it stands
+below chance at the same \`r\`; with as many patches as it really keeps, chance does no better
+(\`tests/reduction/methods_test.ts\`). Written from \`rows.csv\` by
 \`deno run -A experiments/pareto/report.ts\`; with \`--run\` it computes what is missing.
 
 ${parts.join("\n")}`;

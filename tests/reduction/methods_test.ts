@@ -1,9 +1,12 @@
 /** Top-K, EViT, random pruning, pooling and budgets on a napkin, and what they refuse. */
 import assert from "node:assert/strict";
+import { mnist, normalize, selectImages } from "../../lib/data/mod.ts";
 import { randomKey, tf, tidy } from "../../lib/tensor/mod.ts";
-import { applyMap } from "../../lib/nn/token_map.ts";
+import { applyMap, type SlotMap } from "../../lib/nn/token_map.ts";
+import { ViT } from "../../lib/nn/vit.ts";
 import type { BlockView, Place } from "../../lib/nn/reducer.ts";
 import {
+  catalogue,
   fuseInattentive,
   gridParts,
   type LayerBudget,
@@ -170,4 +173,35 @@ Deno.test("keepRate counts as each method's authors count", () => {
   assert.deepEqual(trace("topk", 0.25).map((tokens) => tokens - 1), [49, 12, 3]);
   assert.deepEqual(trace("evit", 0.7), [140, 100, 72]);
   assert.deepEqual(trace("evit", 0.9), [179, 163, 148]);
+});
+
+Deno.test("ATS samples a patch as often as it is looked at, so that it keeps half of what it may; chance does no better with as few", async () => {
+  const model = await ViT.load("mnist");
+  const test = selectImages(await mnist.load("test"), Array.from({ length: 256 }, (_, i) => i));
+  const { data, shape } = normalize(test);
+  const sizes = { width: 48, heads: 3, layers: 4, grid: [7, 7], specialTokens: 1 } as const;
+  tidy(() => {
+    const images = tf.tensor4d(data, shape);
+    const run = (name: "ats" | "random", budget: LayerBudget) => {
+      const reducer = catalogue.get(name).forModel(budget, sizes);
+      const { logits, maps } = model.forward(images, { reducer, key: randomKey(1) });
+      const right = logits.argMax(1).dataSync().filter((digit, i) => digit === test.labels[i]).length;
+      const real = maps.filter((map) => map).map((map) =>
+        tf.greaterEqual((map as SlotMap).slot, 0).sum(1).cast("float32").mean().arraySync()
+      );
+      return { accuracy: right / test.labels.length, kept: (real as number[]).map((count) => Math.round(count - 1)) };
+    };
+    const ats = run("ats", { r: 4 });
+    const planned = [45, 41, 37, 33];
+    for (const [block, count] of ats.kept.entries()) assert.ok(count < 0.6 * planned[block], `${ats.kept}`);
+    const asMany = run("random", { keep: ats.kept, layers: [0, 1, 2, 3] });
+    const asAllowed = run("random", { r: 4 });
+    assert.deepEqual(asMany.kept, ats.kept);
+    assert.ok(asAllowed.accuracy > ats.accuracy + 0.1, `${asAllowed.accuracy} by chance, ${ats.accuracy} by ATS`);
+    assert.ok(Math.abs(asMany.accuracy - ats.accuracy) < 0.1, `${asMany.accuracy} with as few, ${ats.accuracy} by ATS`);
+    // in the third block, where the class token knows where to look, half of the patches are enough
+    const late = run("ats", { r: [0, 0, 4] });
+    assert.ok(late.kept[0] < 30 && late.accuracy > 0.95, `${late.accuracy} with ${late.kept}`);
+  });
+  model.dispose();
 });
