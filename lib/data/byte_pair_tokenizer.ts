@@ -18,6 +18,11 @@ export interface BytePairTokenizer {
   readonly pieces: readonly string[];
   /** Tokens of a text, without `begin`. */
   encode(text: string): number[];
+  /**
+   * The same with their places: token i reads `text.slice(starts[i], ends[i])`. The tokens of a character that is written in
+   * bytes stand at its end, but for the first one, which has it.
+   */
+  tokenize(text: string): { ids: Int32Array; starts: Int32Array; ends: Int32Array };
   /** Text of tokens; `begin` and `end` are left out. The space that `encode` puts before a text stays. */
   decode(tokens: readonly number[]): string;
 }
@@ -63,9 +68,8 @@ export function bytePairTokenizer(file: Uint8Array, vocabulary: number): BytePai
     );
   }
   const byPiece = new Map(pieces.slice(FIRST_PIECE).map((piece, i) => [piece, FIRST_PIECE + i]));
-  const encode = (text: string): number[] => {
-    if (text === "") return [];
-    const tokens = [...` ${text}`].flatMap((character) => {
+  const join = (text: string): number[] => {
+    const tokens = [...text].flatMap((character) => {
       const known = byPiece.get(character);
       return known !== undefined ? [known] : [...new TextEncoder().encode(character)].map((byte) => byte + FIRST_BYTE);
     });
@@ -79,6 +83,38 @@ export function bytePairTokenizer(file: Uint8Array, vocabulary: number): BytePai
       tokens.splice(place, 2, joined);
     }
   };
+  // no piece reaches into another word, so words are joined each by itself; a word that has been seen is known
+  const byWord = !pieces.slice(FIRST_PIECE).some((piece) => piece.lastIndexOf(" ") > 0);
+  const known = new Map<string, { ids: number[]; lengths: number[] }>();
+  const read = (word: string) => {
+    const found = known.get(word);
+    if (found) return found;
+    const ids = join(word);
+    let left = 0, rest = word;
+    const lengths = ids.map((id) => {
+      if (id >= FIRST_PIECE) {
+        rest = rest.slice(pieces[id].length);
+        return pieces[id].length;
+      }
+      if (left > 0) return left--, 0;
+      const [character] = rest; // its first byte; the others follow
+      left = new TextEncoder().encode(character).length - 1;
+      rest = rest.slice(character.length);
+      return character.length;
+    });
+    if (known.size > 50_000) known.clear();
+    known.set(word, { ids, lengths });
+    return { ids, lengths };
+  };
+  const wordsOf = (text: string) => byWord ? ` ${text}`.match(/ [^ ]*|[^ ]+/g)! : [` ${text}`];
+  const encode = (text: string): number[] => text === "" ? [] : wordsOf(text).flatMap((word) => read(word).ids);
+  const tokenize = (text: string) => {
+    const words = text === "" ? [] : wordsOf(text).map(read);
+    const ids = Int32Array.from(words.flatMap((word) => word.ids));
+    let end = -1; // the space that is put before a text is not one of its characters
+    const ends = Int32Array.from(words.flatMap((word) => word.lengths), (length) => end += length);
+    return { ids, starts: Int32Array.from(ends, (_, i) => i ? ends[i - 1] : 0), ends };
+  };
   const decode = (tokens: readonly number[]): string => {
     const read = tokens.filter((token) => token !== BEGIN && token !== END).flatMap((token) => {
       if (bytes[token] === undefined) {
@@ -88,5 +124,5 @@ export function bytePairTokenizer(file: Uint8Array, vocabulary: number): BytePai
     });
     return new TextDecoder().decode(Uint8Array.from(read));
   };
-  return { begin: BEGIN, end: END, pieces, encode, decode };
+  return { begin: BEGIN, end: END, pieces, encode, tokenize, decode };
 }

@@ -98,7 +98,10 @@ export { type GridQuestions, gridQuestions, type GridQuestionsOptions } from "./
 export { type Stories260k, stories260k, type StoryExpected, type StorySample } from "./stories260k.ts";
 export { type DataText, readGzipText, textRows } from "./text_table.ts";
 export { type HiddenFacts, hiddenFacts, type HiddenFactsOptions } from "./simulated/hidden_facts.ts";
+export { tinyKeep, type TinyKeepTraining, type TinyKeepWeights } from "./tiny_keep.ts";
 export { tinyLM, type TinyLMConfig, type TinyLMTraining, type TinyLMWeights } from "./tiny_lm.ts";
+export { type Registers, registers, type RegistersOptions } from "./simulated/registers.ts";
+export { tinySSM, type TinySSMArms, type TinySSMTraining, type TinySSMWeights } from "./tiny_ssm.ts";
 export { tinyVLM, type TinyVLMTraining, type TinyVLMWeights } from "./tiny_vlm.ts";
 export {
   actingCondition,

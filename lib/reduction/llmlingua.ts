@@ -75,12 +75,32 @@ export async function llmlingua(
       score: (await stages.time("model", () => scoreTokens(scorer, tokens.ids))).values.map((v) => -v),
     }
     : await decide(scorer, tokens.ids, { rates: [{ end: all, rate: keep / all }], segment, mustStay, stages });
-  const notes = all + 1 > scorer.context
-    ? [
-      `the text has ${all} tokens and ${scorer.name} looks at ${scorer.context}: the beginning of what was kept was left out of its sight`,
-    ]
-    : [];
-  return compressedText({ method: "LLMLingua", text, tokens, requestedRate: keep / all, notes, stages, ...decision });
+  return compressedText({
+    method: "LLMLingua",
+    text,
+    tokens,
+    requestedRate: keep / all,
+    notes: sightNote(scorer, all),
+    stages,
+    ...decision,
+  });
+}
+
+/**
+ * That a text is longer than what the model can look at, as a note; none where it is not.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * assert.deepEqual(sightNote({ name: "small", context: 9 }, 8), []);
+ * assert.match(sightNote({ name: "small", context: 9 }, 12)[0], /^the text has 12 tokens and small looks at 9: the beginning/);
+ * ```
+ */
+export function sightNote({ name, context }: Pick<LanguageScorer, "name" | "context">, tokens: number): string[] {
+  if (tokens <= context) return [];
+  return [
+    `the text has ${tokens} tokens and ${name} looks at ${context}: the beginning of what was kept was left out of its sight`,
+  ];
 }
 
 /**
@@ -363,11 +383,13 @@ export async function compressAsAuthors(
     }
     state = { ...state, loss };
     known = state.end - size;
-    for (const [length, ratio] of plan[turn]) {
-      const threshold = thresholdAsAuthors(state.loss, ratio);
-      const next = stepAsAuthors({ ...state, end: state.end - size + length }, { threshold, size: length });
-      state = { ...next, end: next.end + size };
-    }
+    await stages.time("choice", () => {
+      for (const [length, ratio] of plan[turn]) {
+        const threshold = thresholdAsAuthors(state.loss, ratio);
+        const next = stepAsAuthors({ ...state, end: state.end - size + length }, { threshold, size: length });
+        state = { ...next, end: next.end + size };
+      }
+    });
   }
   const kept = new Uint8Array(ids.length);
   for (const place of state.places) kept[place] = 1;

@@ -11,7 +11,7 @@
  */
 import { ReductionError } from "../nn/reduction_errors.ts";
 import { tick } from "../stop.ts";
-import { compressIteratively, segmentOf, type SegmentRate } from "./llmlingua.ts";
+import { compressIteratively, segmentOf, type SegmentRate, sightNote } from "./llmlingua.ts";
 import {
   type CompressedText,
   compressedText,
@@ -147,7 +147,10 @@ export async function longllmlingua(
     kept,
     score,
     requestedRate: keep / all,
-    notes: dropped ? [`${dropped} of ${documents.length} documents went as a whole`] : [],
+    notes: [
+      ...(dropped ? [`${dropped} of ${documents.length} documents went as a whole`] : []),
+      ...sightNote(scorer, places.length + (asked?.ids.length ?? 0)),
+    ],
     stages,
     order: chosen.documents.map((d) => [starts[d], starts[d] + parts[d].ids.length] as const),
   });

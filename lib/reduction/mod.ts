@@ -167,11 +167,17 @@ export { completeMatching, type CompleteMatchingOptions, crossget } from "./cros
 
 // Text: encoders and state-space models (reducers), prompts (text in, text out), training signals
 export * from "./sequence_methods.ts";
+export * from "./keep_classifier.ts";
+export * from "./llama_scorer.ts";
 export * from "./llmlingua.ts";
 export * from "./llmlingua2.ts";
 export * from "./longllmlingua.ts";
+export * from "./reasoning.ts";
+export * from "./rho.ts";
 export * from "./selective_context.ts";
+export * from "./random_text.ts";
 export * from "./text.ts";
+export * from "./text_methods.ts";
 export { type Span, type UnitLevel, unitOfTokens, unitsOf } from "./text_units.ts";
 // Policies for the cache of a language model.
 export * from "./cache/mod.ts";

@@ -57,7 +57,10 @@ export function stateImportance(hidden: tf.Tensor3D): tf.Tensor2D {
 export interface JoinOptions {
   /** Tokens to join others, at most half of them. */
   readonly r: number;
-  /** Only into later tokens, so that nothing is seen before its time. Default: false, as in the paper. */
+  /**
+   * Only into later tokens, so that nothing is seen before its time; a token behind which none matters more is dropped.
+   * Default: false, as in the paper.
+   */
   readonly causal?: boolean;
 }
 
@@ -90,19 +93,20 @@ export function joinLessImportant(
     const rank = rankDescending(importance);
     const source = tf.greaterEqual<tf.Tensor2D>(rank, int(tokens - Math.floor(tokens / 2)));
     const place = tf.range(0, tokens, 1, "int32");
-    const open = tf.logicalAnd(source.expandDims(2), tf.logicalNot(source).expandDims(1));
+    const between = tf.logicalAnd(source.expandDims(2), tf.logicalNot(source).expandDims(1));
     const allowed = causal
-      ? tf.logicalAnd(open, tf.less(place.expandDims(1), place.expandDims(0)).expandDims(0))
-      : open;
+      ? tf.logicalAnd(between, tf.less(place.expandDims(1), place.expandDims(0)).expandDims(0))
+      : between;
     const similarity = where<tf.Tensor3D>(allowed as tf.Tensor3D, settled(cosine(features)), -2);
     const best = where<tf.Tensor2D>(source, similarity.max<tf.Tensor2D>(2), -3);
     const leaves = tf.less<tf.Tensor2D>(rankDescending(best), int(removed));
     const partner = similarity.argMax<tf.Tensor2D>(2).cast<tf.Tensor2D>("int32");
-    return mergeInto(
-      leaves,
-      partner,
-      budgetOf(tokens, tokens - removed, r, "at most half of the tokens can join others"),
-    );
+    const reason = "at most half of the tokens can join others";
+    const map = mergeInto(leaves, partner, budgetOf(tokens, tokens - removed, r, reason));
+    if (!causal) return map;
+    const alone = tf.logicalAnd(leaves, tf.less(best, -1)); // no cosine is below -1
+    const { anchorsInOrder: _, ...open } = { ...map, slot: where<tf.Tensor2D>(alone as tf.Tensor2D, -1, map.slot) };
+    return open;
   });
 }
 
