@@ -4,9 +4,14 @@
  * @module
  */
 import type { Job } from "../workloads/language.ts";
+import { prepareStory } from "./stories.ts";
 import type { Ready } from "./worker.ts";
 
 /** Makes a workload ready. */
-export function prepare(job: Job): Ready {
-  throw new Error(`no workload ${JSON.stringify(job)}`);
+export function prepare(job: Job): Promise<Ready> {
+  switch (job.kind) {
+    case "story":
+    case "story_prompt":
+      return prepareStory(job);
+  }
 }

@@ -4,15 +4,18 @@
  * @module
  */
 import type { GoldenCases, Workload } from "../workload.ts";
+import { type StoryJob, storyWorkloads } from "./stories.ts";
 
 /** What a worker of this area is told to do. */
-export type Job = never;
+export type Job = StoryJob;
 
 /** How the area is called on the page. */
 export const title = "Language models";
 
 /** The area's workloads under their names. */
-export const workloads = {} as const satisfies Readonly<Record<string, Workload<Job>>>;
+export const workloads = {
+  ...storyWorkloads,
+} as const satisfies Readonly<Record<string, Workload<Job>>>;
 
 /** What the area's peers have to reproduce. */
 export const golden: readonly GoldenCases[] = [];
