@@ -13,6 +13,8 @@ import { above, isAmong } from "./heads.ts";
 import { type CachePolicy, type CacheView, eachLayer } from "../../nn/cache_policy.ts";
 import { refuseNaNIn } from "../special.ts";
 import type { ScoredPolicy } from "./policy.ts";
+import type { CacheMethod } from "./method.ts";
+import { snapKV } from "./snapkv.ts";
 
 /**
  * Which tokens of each head stay: exactly keyHeads x keep in all, and of each head at least its own best
@@ -74,3 +76,16 @@ export function adaKV(policy: ScoredPolicy, { alpha = 0.2 }: AdaOptions = {}): C
     });
   }
 }
+
+/** AdaKV in the catalogue. */
+export const adaKVMethod: CacheMethod = {
+  paper: "Feng et al., Ada-KV, 2024 (around SnapKV)",
+  section: "4, arXiv:2407.11550",
+  tier: 1,
+  traceable: true,
+  golden: ["adakv"],
+  cost: "as the policy inside",
+  differs: "from kvpress in how it is stored",
+  breaks: { heads: "that is its point", U9: "as SnapKV" },
+  create: (options) => adaKV(snapKV({ ...options, window: 4 })),
+};

@@ -13,6 +13,9 @@ import { ascending, bestTokens, takeTokens } from "./heads.ts";
 import type { CacheView } from "../../nn/cache_policy.ts";
 import { sliceOfView, tokensOfView } from "./part_of_view.ts";
 import { partsOfPolicy, policyOf, type ScoredPolicy } from "./policy.ts";
+import type { CacheMethod } from "./method.ts";
+import { keyDiff } from "./keydiff.ts";
+import { snapKV } from "./snapkv.ts";
 
 /**
  * Each token's score becomes that of its chunk, the mean over the chunk's tokens of the sum over heads, and is the same
@@ -210,3 +213,42 @@ function wholeTokens(name: string, value: number): number {
   if (Number.isInteger(value) && value >= 1) return value;
   throw new RangeError(`${name} is a number of tokens from 1, but it is ${value}; pass a whole number`);
 }
+
+/** ChunkKV in the catalogue. */
+export const chunkKVMethod: CacheMethod = {
+  paper: "Liu et al., ChunkKV, 2025 (around SnapKV)",
+  section: "3, arXiv:2502.00299",
+  tier: 1,
+  traceable: true,
+  golden: ["chunkkv"],
+  cost: "as the policy inside",
+  differs: "from kvpress in the budget, which is met: the last chunk may be cut",
+  breaks: { U9: "neighbours share a score" },
+  create: (options) => chunkKV(snapKV({ ...options, window: 4 }), { chunk: 4 }),
+};
+
+/** A policy chunk by chunk in the catalogue. */
+export const inChunksMethod: CacheMethod = {
+  paper: "Park et al., KeyDiff, 2025, chunk by chunk",
+  section: "4.2, arXiv:2504.15364",
+  tier: 1,
+  traceable: true,
+  golden: ["chunk_press"],
+  cost: "as the policy inside",
+  differs: "in nothing",
+  breaks: { K2: "the budget is rounded chunk by chunk", U9: "chunks follow one another" },
+  create: (options) => inChunks(keyDiff(options), { chunk: 8 }),
+};
+
+/** A policy block by block in the catalogue. */
+export const inBlocksMethod: CacheMethod = {
+  paper: "Park et al., KeyDiff, 2025, block by block",
+  section: "4.2, arXiv:2504.15364",
+  tier: 1,
+  traceable: true,
+  golden: ["block_press"],
+  cost: "as the policy inside, once for each block",
+  differs: "in nothing",
+  breaks: { U9: "blocks follow one another" },
+  create: (options) => inBlocks(keyDiff(options), { block: 8 }),
+};

@@ -10,6 +10,9 @@ import { type CacheChange, type CachePolicy, type CacheView } from "../../nn/cac
 import { tf, tidy } from "../../tensor/mod.ts";
 import { sumsAt, takeTokens } from "./heads.ts";
 import { tokensOfView, withChange } from "./part_of_view.ts";
+import type { CacheMethod } from "./method.ts";
+import { keyDiff } from "./keydiff.ts";
+import { knorm } from "./knorm.ts";
 
 /**
  * Policies one after the other, after the prompt.
@@ -73,3 +76,16 @@ function answers(
   }
   return Object.keys(change).length ? change : undefined;
 }
+
+/** Policies in turn in the catalogue. */
+export const inTurnMethod: CacheMethod = {
+  paper: "Devoto et al., 2025: composition in kvpress (KeyDiff, then Knorm)",
+  section: "4, arXiv:2510.00636",
+  tier: 2,
+  traceable: true,
+  golden: ["composed", "per_layer_compression"],
+  cost: "that of all",
+  differs: "in nothing",
+  breaks: { K2: "shares multiply" },
+  create: (options) => inTurn(keyDiff(options), knorm(options)),
+};

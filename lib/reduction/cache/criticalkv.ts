@@ -12,6 +12,8 @@ import { stableTopK, tf, tidy } from "../../tensor/mod.ts";
 import { above, forEachQueryHead, groupMean, isAmong } from "./heads.ts";
 import { needInCache } from "../../nn/cache_policy.ts";
 import { partsOfPolicy, policyOf, type ScoredPolicy } from "./policy.ts";
+import type { CacheMethod } from "./method.ts";
+import { snapKV } from "./snapkv.ts";
 
 /**
  * The sum of absolute values of each value vector after its head's part of the output projection, mean over each group:
@@ -91,3 +93,16 @@ export function criticalKV(
     });
   return policyOf({ name, needs: [...policy.needs, "weights"], of }, partsOfPolicy(policy));
 }
+
+/** CriticalKV in the catalogue. */
+export const criticalKVMethod: CacheMethod = {
+  paper: "Feng et al., CriticalKV, 2025 (around SnapKV)",
+  section: "4, arXiv:2502.03805",
+  tier: 1,
+  traceable: true,
+  golden: ["criticalkv"],
+  cost: "n d width more than the policy inside",
+  differs: "in nothing",
+  breaks: { U9: "as SnapKV" },
+  create: (options) => criticalKV(snapKV({ ...options, window: 4 })),
+};

@@ -12,6 +12,7 @@ import { tf, tidy } from "../../tensor/mod.ts";
 import { withProtected } from "./heads.ts";
 import { normalDraws } from "./leverage.ts";
 import { byScore, type CacheOptions, type ScoredPolicy } from "./policy.ts";
+import type { CacheMethod } from "./method.ts";
 
 /** Options of CurDKV. */
 export interface CUROptions {
@@ -45,7 +46,7 @@ export function curScore(
         ? tf.matMul(x.reshape<tf.Tensor2D>([-1, channels]), draws.mul<tf.Tensor2D>(draws.shape[1] ** -0.5))
         : x.reshape<tf.Tensor2D>([-1, channels]);
       const own = seen.square().sum(1).reshape<tf.Tensor3D>([batch, heads, n]);
-      return window > 0 ? own.div<tf.Tensor3D>(neighbourhood(own, window)) : own;
+      return window > 0 ? own.div<tf.Tensor3D>(tf.maximum(neighbourhood(own, window), tf.scalar(1e-30))) : own;
     };
     const score = leverage === "key"
       ? energy(keys)
@@ -54,7 +55,7 @@ export function curScore(
       : leverage === "product"
       ? energy(keys).mul<tf.Tensor3D>(energy(values))
       : energy(keys).add(energy(values)).div<tf.Tensor3D>(2);
-    const share = score.div<tf.Tensor3D>(score.sum(2, true));
+    const share = score.div<tf.Tensor3D>(tf.maximum(score.sum(2, true), tf.scalar(1e-30)));
     const rest = share.slice<tf.Tensor3D>([0, 0, front]);
     if (!parity) return withProtected(rest, { front });
     return tf.concat([tf.ones<tf.Rank.R3>([batch, heads, front]), rest], 2);
@@ -90,3 +91,16 @@ export function cur(options: CacheOptions & CUROptions): ScoredPolicy {
       }),
   }, options);
 }
+
+/** CurDKV in the catalogue. */
+export const curMethod: CacheMethod = {
+  paper: "Sengupta et al., CurDKV, 2025",
+  section: "3, arXiv:2509.15038",
+  tier: 2,
+  traceable: true,
+  golden: ["cur"],
+  cost: "2 n d",
+  differs: "in nothing",
+  breaks: { U9: "windows follow one another" },
+  create: (options) => cur({ ...options, sinks: 1, window: 4 }),
+};

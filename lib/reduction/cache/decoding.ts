@@ -12,6 +12,8 @@ import { type CachePolicy, type CacheView, cacheView, eachLayer, type StepView }
 import { tf, tidy } from "../../tensor/mod.ts";
 import { refuseNaNIn } from "../special.ts";
 import type { CacheScore } from "./policy.ts";
+import type { CacheMethod } from "./method.ts";
+import { knorm, knormScore } from "./knorm.ts";
 
 /** Options of {@link whileDecoding}. */
 export interface DecodingOptions {
@@ -105,3 +107,34 @@ export function dms(score: CacheScore, { threshold, window = 128, promptOnly = f
   });
   return { ...policy, everyStep: { of } };
 }
+
+/** A policy while text is made in the catalogue. */
+export const whileDecodingMethod: CacheMethod = {
+  paper: "Devoto et al., 2025: decoding in kvpress (around Knorm)",
+  section: "4, arXiv:2510.00636",
+  tier: 2,
+  traceable: true,
+  golden: ["decoding_press"],
+  cost: "as the policy inside, every so many tokens",
+  differs: "in nothing",
+  breaks: {},
+  create: (options) => whileDecoding(knorm(options)),
+};
+
+/** Eviction by a threshold in the catalogue. */
+export const dmsMethod: CacheMethod = {
+  paper: "Lancucki et al., Inference-Time Hyper-Scaling, 2025",
+  section: "3, arXiv:2506.05345",
+  tier: 2,
+  traceable: true,
+  golden: ["dms"],
+  cost: "as the score",
+  differs: "from the paper in the score, which is not trained",
+  breaks: {
+    K1: "its budget is a threshold",
+    K2: "its budget is a threshold",
+    heads: "its budget is a threshold",
+    U9: "the last tokens stay",
+  },
+  create: () => dms(knormScore(), { threshold: -2, window: 4 }),
+};

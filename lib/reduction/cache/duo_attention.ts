@@ -12,6 +12,7 @@ import { type CachePolicy, eachLayer, type StepView } from "../../nn/cache_polic
 import { tf, tidy } from "../../tensor/mod.ts";
 import { groupMean } from "./heads.ts";
 import { roundHalfToEven } from "./pyramidkv.ts";
+import type { CacheMethod, CacheSizes } from "./method.ts";
 
 /** Options of DuoAttention. */
 export interface DuoOptions {
@@ -113,4 +114,31 @@ export function attentionBeyond(
     );
     return groupMean(attention.mul(beyond.cast("float32")).sum(3).mean<tf.Tensor2D>(2), keyHeads);
   });
+}
+
+/** DuoAttention in the catalogue. */
+export const duoAttentionMethod: CacheMethod = {
+  paper: "Xiao et al., DuoAttention, 2025",
+  section: "3, arXiv:2410.10819",
+  tier: 2,
+  traceable: true,
+  golden: ["duo_attention"],
+  cost: "none",
+  differs: "from the paper in the gates, which are given",
+  breaks: { K2: "its budget is a share of heads", heads: "that is its point", U9: "it keeps the first and the last" },
+  create: (options, sizes) =>
+    duoAttention({
+      gates: gatesOf(sizes),
+      streamingShare: "keepRate" in options && options.keepRate === 1 ? 0 : 0.5,
+      sinks: 1,
+      recent: 4,
+    }),
+};
+
+/** Gates for any sizes: every second head fetches. */
+function gatesOf({ layers, keyHeads }: CacheSizes): number[][] {
+  return Array.from(
+    { length: layers },
+    (_, layer) => Array.from({ length: keyHeads }, (_, head) => (layer + head) % 2),
+  );
 }

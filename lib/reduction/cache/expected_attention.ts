@@ -14,6 +14,7 @@ import { tf, tidy } from "../../tensor/mod.ts";
 import { groupMean, groupsOf, lengths, withProtected } from "./heads.ts";
 import { needInCache } from "../../nn/cache_policy.ts";
 import { byScore, type CacheOptions, type CacheScore, type ScoredPolicy } from "./policy.ts";
+import type { CacheMethod } from "./method.ts";
 
 /** Options of expected attention. */
 export interface ExpectedAttentionOptions {
@@ -145,3 +146,16 @@ export function expectedScore(options: ExpectedAttentionOptions & { readonly par
 export function expectedAttention(options: CacheOptions & ExpectedAttentionOptions): ScoredPolicy {
   return byScore(expectedScore(options), options);
 }
+
+/** Expected attention in the catalogue. */
+export const expectedAttentionMethod: CacheMethod = {
+  paper: "Devoto et al., Expected Attention, 2025",
+  section: "3, arXiv:2510.00636",
+  tier: 1,
+  traceable: true,
+  golden: ["expected_attention"],
+  cost: "n d^2",
+  differs: "in nothing",
+  breaks: { U9: "the first tokens stay" },
+  create: (options) => expectedAttention({ ...options, sinks: 1, future: 16 }),
+};

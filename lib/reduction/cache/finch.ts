@@ -13,6 +13,7 @@ import { groupMean, withProtected } from "./heads.ts";
 import { byScore, type CacheOptions } from "./policy.ts";
 import { rerotated } from "./rerotate.ts";
 import { shrunk } from "./window.ts";
+import type { CacheMethod } from "./method.ts";
 
 /** Options of FINCH. */
 export interface FinchOptions {
@@ -64,3 +65,16 @@ export function finch(options: CacheOptions & FinchOptions): CachePolicy {
   }, options);
   return options.rerotate ?? true ? rerotated(policy) : policy;
 }
+
+/** FINCH in the catalogue. */
+export const finchMethod: CacheMethod = {
+  paper: "Corallo and Papotti, FINCH, 2024",
+  section: "3, arXiv:2408.00167",
+  tier: 2,
+  traceable: true,
+  golden: ["finch"],
+  cost: "w n d",
+  differs: "from kvpress in how the question is told: by its length",
+  breaks: { keys: "they are turned to new positions", U9: "the question stays" },
+  create: (options) => finch({ ...options, question: 2 }),
+};

@@ -16,6 +16,7 @@ import { refuseNaNIn } from "../special.ts";
 import { where } from "../where.ts";
 import { byScore, cacheBudget, type CacheOptions, type CacheScore, type ScoredPolicy } from "./policy.ts";
 import { leastGoes, sizeOf } from "./steps.ts";
+import type { CacheMethod } from "./method.ts";
 
 /**
  * The attention that falls on each key: [batch, keyHeads, n], sum over queries, mean over each group.
@@ -145,3 +146,29 @@ export function h2o(options: CacheOptions & H2OOptions): ScoredPolicy {
     });
   return { ...base, needs: ["attention"], afterPrompt, everyStep: { slots, of } };
 }
+
+/** H2O in the catalogue. */
+export const h2oMethod: CacheMethod = {
+  paper: "Zhang et al., H2O, 2023",
+  section: "4, arXiv:2306.14048",
+  tier: 1,
+  traceable: true,
+  golden: ["h2o.decode", "h2o.layerwise_cache"],
+  cost: "n^2 d for the whole map",
+  differs: "from the code in batches, which do not share a choice",
+  breaks: { U9: "earlier tokens are seen by more queries" },
+  create: (options) => h2o(options),
+};
+
+/** Observed attention in the catalogue. */
+export const observedAttentionMethod: CacheMethod = {
+  paper: "Zhang et al., H2O, 2023, once after the prompt",
+  section: "4, arXiv:2306.14048",
+  tier: 1,
+  traceable: true,
+  golden: ["observed_attention_h2o"],
+  cost: "n^2 d for the whole map",
+  differs: "in nothing",
+  breaks: { U9: "earlier tokens are seen by more queries" },
+  create: (options) => observedAttention(options),
+};

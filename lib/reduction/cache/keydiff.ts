@@ -10,6 +10,7 @@
 import { tf, tidy } from "../../tensor/mod.ts";
 import { inverseLengths } from "./heads.ts";
 import { byScore, type CacheOptions, type CacheScore, type ScoredPolicy } from "./policy.ts";
+import type { CacheMethod } from "./method.ts";
 
 /**
  * Minus the cosine of each key and the mean of all keys' directions: [batch, keyHeads, n]. A key of zeros has cosine 0.
@@ -50,3 +51,16 @@ export const keyDiffScore: CacheScore = { name: "keydiff", needs: [], of: ({ key
 export function keyDiff(options: CacheOptions): ScoredPolicy {
   return byScore(keyDiffScore, options);
 }
+
+/** KeyDiff in the catalogue. */
+export const keyDiffMethod: CacheMethod = {
+  paper: "Park et al., KeyDiff, 2025",
+  section: "4, arXiv:2504.15364",
+  tier: 1,
+  traceable: true,
+  golden: ["keydiff"],
+  cost: "3 n d",
+  differs: "in nothing",
+  breaks: {},
+  create: (options) => keyDiff(options),
+};

@@ -10,6 +10,7 @@
 import { type tf, tidy } from "../../tensor/mod.ts";
 import { lengths } from "./heads.ts";
 import { byScore, type CacheOptions, type CacheScore, type ScoredPolicy } from "./policy.ts";
+import type { CacheMethod } from "./method.ts";
 
 /** Options of {@link knorm} and its score. */
 export interface KnormOptions {
@@ -57,3 +58,16 @@ export function knormScore(options: KnormOptions = {}): CacheScore {
 export function knorm(options: CacheOptions & KnormOptions): ScoredPolicy {
   return byScore(knormScore(options), options);
 }
+
+/** Knorm in the catalogue. */
+export const knormMethod: CacheMethod = {
+  paper: "Devoto et al., L2 norm, 2024",
+  section: "3, arXiv:2406.11430",
+  tier: 1,
+  traceable: true,
+  golden: ["knorm"],
+  cost: "n d",
+  differs: "in nothing",
+  breaks: {},
+  create: (options) => knorm(options),
+};

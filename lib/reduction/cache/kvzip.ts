@@ -15,6 +15,7 @@ import { groupsOf, isAmong, visible } from "./heads.ts";
 import { type CachePolicy, needInCache } from "../../nn/cache_policy.ts";
 import { refuseNaNIn } from "../special.ts";
 import { cacheBudget, type CacheOptions } from "./policy.ts";
+import type { CacheMethod } from "./method.ts";
 
 /** What {@link reconstructionScore} is given. */
 export interface Reconstruction {
@@ -128,3 +129,20 @@ export function kvZip(options: CacheOptions & ZipOptions): CachePolicy {
     },
   };
 }
+
+/** KVzip in the catalogue. */
+export const kvZipMethod: CacheMethod = {
+  paper: "Kim et al., KVzip, 2025",
+  section: "3, arXiv:2505.23416",
+  tier: 1,
+  traceable: true,
+  golden: ["kvzip.score", "kvzip.evict"],
+  cost: "the prompt once more, against itself",
+  differs: "from kvpress in how it is stored",
+  breaks: {
+    heads: "one budget for all heads and layers",
+    U7: "so for all rows of a batch",
+    U9: "its second reading is causal",
+  },
+  create: (options) => kvZip(options),
+};

@@ -9,6 +9,7 @@
  */
 import { rankDescending, tf, tidy } from "../../tensor/mod.ts";
 import { byScore, type CacheOptions, type CacheScore, type ScoredPolicy } from "./policy.ts";
+import type { CacheMethod } from "./method.ts";
 
 /** Options of LagKV. */
 export interface LagOptions {
@@ -83,3 +84,16 @@ export function lagKVScore(options: LagOptions & { readonly parity?: boolean } =
 export function lagKV(options: CacheOptions & LagOptions): ScoredPolicy {
   return byScore(lagKVScore(options), options);
 }
+
+/** LagKV in the catalogue. */
+export const lagKVMethod: CacheMethod = {
+  paper: "Liang et al., LagKV, 2025",
+  section: "3, arXiv:2504.04704",
+  tier: 1,
+  traceable: true,
+  golden: ["lagkv"],
+  cost: "4 n d",
+  differs: "from kvpress in a channel that does not change within a part",
+  breaks: { U9: "parts follow one another" },
+  create: (options) => lagKV({ ...options, lag: 4, sinks: 1 }),
+};

@@ -14,6 +14,7 @@ import { type CacheView, needInCache } from "../../nn/cache_policy.ts";
 import { foldIn, randomUniform, tf, tidy } from "../../tensor/mod.ts";
 import { forEachQueryHead, groupMean, lengths, pool, withProtected } from "./heads.ts";
 import { byScore, type CacheOptions, type CacheScore, type ScoredPolicy } from "./policy.ts";
+import type { CacheMethod } from "./method.ts";
 
 /** Options of the leverage score. */
 export interface LeverageOptions {
@@ -39,7 +40,10 @@ export function leverageScore(
   return tidy(() => {
     const sketched = tf.matMul(keys, gaussian.mul<tf.Tensor4D>(sketch ** -0.5));
     const x = sketched.sub<tf.Tensor4D>(sketched.mean(2, true));
-    const gram = tf.matMul(x, x, true, false).add<tf.Tensor4D>(tf.eye(sketch).mul(ridge));
+    const products = tf.matMul<tf.Tensor4D>(x, x, true, false), unit = tf.eye(sketch);
+    // long keys need more on the diagonal, or float32 has no inverse
+    const mean = products.mul(unit).sum([2, 3], true).div(sketch);
+    const gram = products.add<tf.Tensor4D>(unit.mul(tf.maximum(mean.mul(1e-4), tf.scalar(ridge))));
     const raw = tf.matMul(x, inverse(gram)).mul(x).sum<tf.Tensor3D>(3);
     return standardised(tf.maximum(raw, tf.scalar(0)), parity);
   });
@@ -244,3 +248,42 @@ export function compactor(options: CacheOptions & CompactorOptions): ScoredPolic
   };
   return byScore(score, options);
 }
+
+/** Leverage scores in the catalogue. */
+export const leverageMethod: CacheMethod = {
+  paper: "Chari and Van Durme, Compactor, 2025",
+  section: "3, arXiv:2507.08143",
+  tier: 2,
+  traceable: true,
+  golden: ["leverage"],
+  cost: "n d s + s^3 for s sketched channels",
+  differs: "from kvpress in what is standardised: each head by itself",
+  breaks: { U7: "it draws for the whole batch at once" },
+  create: (options) => leverage(options),
+};
+
+/** Attention without the causal mask in the catalogue. */
+export const nonCausalAttentionMethod: CacheMethod = {
+  paper: "Chari and Van Durme, Compactor, 2025",
+  section: "3, arXiv:2507.08143",
+  tier: 2,
+  traceable: true,
+  golden: ["non_causal_attention"],
+  cost: "n c d for chunks of c",
+  differs: "from kvpress in scale, padding and what is standardised",
+  breaks: { U9: "chunks follow one another" },
+  create: (options) => nonCausalAttention({ ...options, chunk: 8 }),
+};
+
+/** Compactor in the catalogue. */
+export const compactorMethod: CacheMethod = {
+  paper: "Chari and Van Durme, Compactor, 2025",
+  section: "3, arXiv:2507.08143",
+  tier: 2,
+  traceable: true,
+  golden: ["compactor"],
+  cost: "that of both",
+  differs: "as both, and in protected tokens, which do not tie",
+  breaks: { U7: "it draws for the whole batch at once", U9: "the first and the last stay" },
+  create: (options) => compactor({ ...options, sinks: 1, recent: 1, chunk: 8 }),
+};

@@ -21,6 +21,8 @@ import { directions, isAmong, lengths, sumsAt, takeTokens } from "./heads.ts";
 import { type CacheNeed, type CachePolicy, type CacheView, needInCache } from "../../nn/cache_policy.ts";
 import { attentionReceivedBy } from "./h2o.ts";
 import { withChange } from "./part_of_view.ts";
+import type { CacheMethod } from "./method.ts";
+import { knorm } from "./knorm.ts";
 
 /** Options of {@link mergeEvicted}. */
 export interface MergeOptions {
@@ -257,3 +259,16 @@ export function merged(policy: CachePolicy, options: MergedOptions = {}): CacheP
     },
   };
 }
+
+/** Merge on evict in the catalogue. */
+export const mergedMethod: CacheMethod = {
+  paper: "Wan et al., LOOK-M, 2024; kvpress (around Knorm)",
+  section: "3.3, arXiv:2406.18139",
+  tier: 1,
+  traceable: true,
+  golden: ["kv_merging", "cam", "kvcache_factory.merge_kv"],
+  cost: "(n - k) k d more than the policy inside",
+  differs: "in nothing",
+  breaks: { values: "that is what it does" },
+  create: (options) => merged(knorm(options)),
+};

@@ -46,3 +46,6 @@ export { cur, type CUROptions } from "./cur.ts";
 export { finch, type FinchOptions } from "./finch.ts";
 export { spattenKV, type SpAttenOptions, startImportantRecent } from "./spatten_kv.ts";
 export { randomCacheScore, randomEviction } from "./random.ts";
+export { CacheCatalogue, cacheCatalogue, type CacheMethodName } from "./catalogue.ts";
+export { type CacheLawId, type CacheLawResult, cacheLaws, checkCacheLaws } from "./laws.ts";
+export type { CacheMethod, CacheSizes } from "./method.ts";

@@ -12,6 +12,7 @@ import type { CachePlace } from "../../nn/cache_policy.ts";
 import { budgetOf } from "../../nn/token_map.ts";
 import { byScore, cacheBudget, type CacheOptions, type ScoredPolicy } from "./policy.ts";
 import { snapKVScore, type WindowOptions } from "./snapkv.ts";
+import type { CacheMethod } from "./method.ts";
 
 /** What the budgets of the layers follow from. */
 export interface PyramidSizes {
@@ -127,3 +128,16 @@ export function pyramidKV(options: CacheOptions & PyramidOptions): ScoredPolicy 
   };
   return byScore({ ...snapKVScore(options), name: "pyramidkv" }, options, { plan });
 }
+
+/** PyramidKV in the catalogue. */
+export const pyramidKVMethod: CacheMethod = {
+  paper: "Cai et al., PyramidKV, 2024",
+  section: "4, arXiv:2406.02069",
+  tier: 1,
+  traceable: true,
+  golden: ["pyramidkv.layer_budget", "pyramidkv.original"],
+  cost: "w n d",
+  differs: "from the codes where the pyramid does not fit: as steep as it can be",
+  breaks: { U9: "the window stays, and neighbours are pooled" },
+  create: (options) => pyramidKV({ ...options, window: 4 }),
+};

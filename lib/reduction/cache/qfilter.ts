@@ -9,6 +9,7 @@
  */
 import { tf, tidy } from "../../tensor/mod.ts";
 import { byScore, type CacheOptions, type ScoredPolicy } from "./policy.ts";
+import type { CacheMethod } from "./method.ts";
 
 /**
  * How far each key lies along its head's filter, negated: [batch, keyHeads, n].
@@ -96,3 +97,20 @@ export function qFilter(options: CacheOptions & { readonly filters: readonly tf.
     },
   }, options);
 }
+
+/** Q-Filters in the catalogue. */
+export const qFilterMethod: CacheMethod = {
+  paper: "Godey et al., Q-Filters, 2025",
+  section: "3, arXiv:2503.02812",
+  tier: 2,
+  traceable: true,
+  golden: ["qfilter"],
+  cost: "n d",
+  differs: "in nothing; filters are calibrated here",
+  breaks: {},
+  create: (options, sizes) =>
+    qFilter({
+      ...options,
+      filters: Array.from({ length: sizes.layers }, () => tf.ones<tf.Rank.R2>([sizes.keyHeads, sizes.channels])),
+    }),
+};

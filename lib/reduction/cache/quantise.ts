@@ -15,6 +15,7 @@
 import { type CacheChange, type CachePolicy, type CacheView, eachLayer } from "../../nn/cache_policy.ts";
 import { stableTopK, tf, tidy } from "../../tensor/mod.ts";
 import { isAmong } from "./heads.ts";
+import type { CacheMethod } from "./method.ts";
 
 /** Numbers of bits. */
 export type Bits = 8 | 4 | 3 | 2;
@@ -212,3 +213,19 @@ function roundedPart(
     };
   });
 }
+
+/** The quantised cache in the catalogue. */
+export const quantisedMethod: CacheMethod = {
+  paper: "Liu et al., KIVI, 2024; Su et al., Outlier Tokens Tracing, 2025",
+  section: "3, arXiv:2402.02750",
+  tier: 1,
+  traceable: true,
+  golden: [],
+  cost: "2 n d",
+  differs: "from the second paper in the pool, which is chosen once",
+  breaks: { K2: "it drops bits, not tokens", keys: "that is what it does", values: "that is what it does" },
+  create: (options) =>
+    "keepRate" in options && options.keepRate === 1
+      ? { name: "32 bits", needs: [] }
+      : quantised({ bits: 4, group: 8, recent: 4 }),
+};

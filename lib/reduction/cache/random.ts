@@ -8,6 +8,7 @@
 import { needInCache } from "../../nn/cache_policy.ts";
 import { foldIn, randomUniform, type tf } from "../../tensor/mod.ts";
 import { byScore, type CacheOptions, type CacheScore, type ScoredPolicy } from "./policy.ts";
+import type { CacheMethod } from "./method.ts";
 
 /** Uniform draws as a score; they follow from the model's key and the layer. */
 export const randomCacheScore: CacheScore = {
@@ -29,3 +30,16 @@ export const randomCacheScore: CacheScore = {
 export function randomEviction(options: CacheOptions): ScoredPolicy {
   return byScore(randomCacheScore, options);
 }
+
+/** Random eviction in the catalogue. */
+export const randomEvictionMethod: CacheMethod = {
+  paper: "the control",
+  section: "arXiv:2510.00636, 4",
+  tier: 1,
+  traceable: true,
+  golden: [],
+  cost: "n random numbers",
+  differs: "from no code: a control",
+  breaks: { U7: "it draws for the whole batch at once", U9: "it does not look at the tokens" },
+  create: (options) => randomEviction(options),
+};

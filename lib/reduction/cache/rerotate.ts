@@ -8,6 +8,8 @@
  * @module
  */
 import type { CachePolicy } from "../../nn/cache_policy.ts";
+import type { CacheMethod } from "./method.ts";
+import { knorm } from "./knorm.ts";
 
 /**
  * A policy after which keys are turned to the positions 0, 1, ..., and later tokens go on from there.
@@ -32,3 +34,16 @@ export function rerotated(policy: CachePolicy): CachePolicy {
       : {}),
   };
 }
+
+/** Key re-rotation in the catalogue. */
+export const rerotatedMethod: CacheMethod = {
+  paper: "Su et al., RoFormer, 2021 (around Knorm)",
+  section: "3.2, arXiv:2104.09864",
+  tier: 1,
+  traceable: true,
+  golden: ["key_rerotation"],
+  cost: "4 k d more than the policy inside",
+  differs: "in nothing",
+  breaks: { keys: "they are turned to new positions" },
+  create: (options) => rerotated(knorm(options)),
+};

@@ -13,6 +13,7 @@ import { groupMean, pool, type Pooling, withProtected } from "./heads.ts";
 import { needInCache } from "../../nn/cache_policy.ts";
 import { byScore, type CacheOptions, type CacheScore, type ScoredPolicy } from "./policy.ts";
 import { shrunk } from "./window.ts";
+import type { CacheMethod } from "./method.ts";
 
 /** Options of SnapKV's score. */
 export interface WindowOptions {
@@ -80,3 +81,16 @@ export function snapKVScore(options: WindowOptions & { readonly parity?: boolean
 export function snapKV(options: CacheOptions & WindowOptions): ScoredPolicy {
   return byScore(snapKVScore(options), options);
 }
+
+/** SnapKV in the catalogue. */
+export const snapKVMethod: CacheMethod = {
+  paper: "Li et al., SnapKV, 2024",
+  section: "4, arXiv:2404.14469",
+  tier: 1,
+  traceable: true,
+  golden: ["snapkv", "snapkv_rope", "snapkv.original"],
+  cost: "w n d",
+  differs: "from the codes in a window above the budget, which is shrunk",
+  breaks: { U9: "the window stays, and neighbours are pooled" },
+  create: (options) => snapKV({ ...options, window: 4 }),
+};

@@ -13,6 +13,7 @@ import { tf, tidy } from "../../tensor/mod.ts";
 import { bestTokens, groupMean } from "./heads.ts";
 import { byScore, type CacheOptions, type ScoredPolicy } from "./policy.ts";
 import { shrunk } from "./window.ts";
+import type { CacheMethod } from "./method.ts";
 
 /**
  * Places that stay, in order: int32, [batch, keyHeads, start + important + recent].
@@ -79,3 +80,16 @@ export function spattenKV(options: CacheOptions & SpAttenOptions): ScoredPolicy 
     },
   );
 }
+
+/** SpAtten's cache pruning in the catalogue. */
+export const spattenKVMethod: CacheMethod = {
+  paper: "Wang et al., SpAtten, 2021",
+  section: "III, arXiv:2012.09852",
+  tier: 2,
+  traceable: true,
+  golden: ["spatten.kv_cache"],
+  cost: "n^2 d for the whole map",
+  differs: "from the paper as its code for language models does",
+  breaks: { U9: "the first and the last stay" },
+  create: (options) => spattenKV({ ...options, start: 1 }),
+};

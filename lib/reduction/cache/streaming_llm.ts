@@ -12,6 +12,7 @@ import type { StepChange, StepView } from "../../nn/cache_policy.ts";
 import { byScore, type CacheOptions, type CacheScore, type ScoredPolicy } from "./policy.ts";
 import { leastGoes, sizeOf } from "./steps.ts";
 import { shrunk } from "./window.ts";
+import type { CacheMethod } from "./method.ts";
 
 /**
  * Later tokens are worth more, and the first `sinks` most of all: [1, 1, n], the best `k` of which are the sinks and the
@@ -71,3 +72,16 @@ export function streamingLLM(options: CacheOptions & SinkOptions): ScoredPolicy 
   };
   return { ...policy, everyStep: { slots, of } };
 }
+
+/** StreamingLLM in the catalogue. */
+export const streamingLLMMethod: CacheMethod = {
+  paper: "Xiao et al., StreamingLLM, 2024",
+  section: "3.2, arXiv:2309.17453",
+  tier: 1,
+  traceable: true,
+  golden: ["streaming_llm"],
+  cost: "none",
+  differs: "from kvpress in positions, which are counted anew",
+  breaks: { U9: "it keeps the first and the last" },
+  create: (options) => streamingLLM(options),
+};

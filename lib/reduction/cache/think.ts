@@ -10,6 +10,7 @@
 import { stableTopK, tf, tidy } from "../../tensor/mod.ts";
 import { groupMean } from "./heads.ts";
 import { type CachePolicy, eachLayer, needInCache } from "../../nn/cache_policy.ts";
+import type { CacheMethod } from "./method.ts";
 
 /**
  * How much each channel of the keys matters to the last queries: mean square of the queries times mean square of the keys,
@@ -85,3 +86,16 @@ export function think({ removeChannels, window = 32 }: ThinkOptions): CachePolic
     }),
   };
 }
+
+/** ThinK in the catalogue. */
+export const thinkMethod: CacheMethod = {
+  paper: "Xu et al., ThinK, 2025",
+  section: "3, arXiv:2407.21018",
+  tier: 1,
+  traceable: true,
+  golden: ["think"],
+  cost: "n d + w d",
+  differs: "in nothing",
+  breaks: { K2: "it drops channels, not tokens", keys: "that is what it does" },
+  create: (options) => think({ removeChannels: "keepRate" in options && options.keepRate === 1 ? 0 : 0.5 }),
+};

@@ -12,6 +12,7 @@ import type { StepChange, StepView } from "../../nn/cache_policy.ts";
 import { needInCache } from "../../nn/cache_policy.ts";
 import { byScore, type CacheOptions, type CacheScore, type ScoredPolicy } from "./policy.ts";
 import { leastGoes, sizeOf } from "./steps.ts";
+import type { CacheMethod } from "./method.ts";
 
 /**
  * The last query's attention, mean over heads, for every key head alike; the last token is protected:
@@ -73,3 +74,16 @@ export function tova(options: CacheOptions): ScoredPolicy {
   });
   return { ...policy, everyStep: { slots, of } };
 }
+
+/** TOVA in the catalogue. */
+export const tovaMethod: CacheMethod = {
+  paper: "Oren et al., TOVA, 2024",
+  section: "3.2, arXiv:2401.06104",
+  tier: 1,
+  traceable: true,
+  golden: ["tova"],
+  cost: "n d for one query",
+  differs: "in nothing",
+  breaks: { U9: "the last token stays" },
+  create: (options) => tova(options),
+};
