@@ -24,13 +24,16 @@ export interface AskOptions {
   readonly compiled?: boolean;
 }
 
+/** Something about each kind of question. */
+export type ByKind<T> = Readonly<Record<"colour" | "half" | "twin", T>>;
+
 /** What came out. */
 export interface Asked {
-  /** Share of right answers to questions for the colour, and for the half of the image. */
-  readonly accuracy: { readonly colour: number; readonly half: number };
+  /** Share of right answers to questions for the colour, for the half of the image, and for the twin. */
+  readonly accuracy: ByKind<number>;
   /** 95 % Wilson intervals of them, as samples of questions. */
-  readonly interval: { readonly colour: Interval; readonly half: Interval };
-  /** Share of the asked object's four cells that are in some token before the last block. */
+  readonly interval: ByKind<Interval>;
+  /** Share of the cells that the answers need that are in some token before the last block. */
   readonly recall: number;
   /** Mean row of the cells that are in some token before the last block: 3.5 where none is preferred. */
   readonly meanRow: number;
@@ -76,7 +79,7 @@ export function questionTensors(set: GridQuestions): QuestionTensors {
 export async function ask(model: TinyVLM, set: GridQuestions, options: AskOptions = {}): Promise<Asked> {
   const { reducer, positions, seed = 1, batch = 256, compiled = false } = options;
   const { grid, channels, questions, questionLength, kind, answer, needed } = set;
-  const cells = grid[0] * grid[1], count = set.images * questions, perObject = needed.length / count;
+  const cells = grid[0] * grid[1], count = set.images * questions, perQuestion = needed.length / count;
   const run = (features: tf.Tensor3D, text: tf.Tensor3D, key: tf.Tensor1D) => {
     const output = model.forward(features, text, { key, positions, ...(reducer ? { reducer } : {}) });
     const inSome = membership(model.composed(output)).sum<tf.Tensor2D>(1); // [batch, cells]
@@ -87,7 +90,7 @@ export async function ask(model: TinyVLM, set: GridQuestions, options: AskOption
   };
   const called = compiled ? compile(run, { xla: false }) : run;
   const right = new Uint8Array(count);
-  let found = 0, rows = 0, there = 0;
+  let found = 0, wanted = 0, rows = 0, there = 0;
   for (let start = 0; start < count; start += batch) {
     await tick();
     const size = Math.min(batch, count - start);
@@ -110,7 +113,11 @@ export async function ask(model: TinyVLM, set: GridQuestions, options: AskOption
     for (let i = 0; i < size; i++) {
       const question = start + i;
       right[question] = Number(words[i] === answer[question]);
-      for (let o = 0; o < perObject; o++) found += kept[i * cells + needed[question * perObject + o]];
+      for (const cell of needed.subarray(question * perQuestion, (question + 1) * perQuestion)) {
+        if (cell < 0) continue;
+        found += kept[i * cells + cell];
+        wanted++;
+      }
       for (let cell = 0; cell < cells; cell++) {
         there += kept[i * cells + cell];
         rows += kept[i * cells + cell] * Math.floor(cell / grid[1]);
@@ -118,15 +125,15 @@ export async function ask(model: TinyVLM, set: GridQuestions, options: AskOption
     }
   }
   if (compiled) (called as ReturnType<typeof compile>).dispose();
-  const hits = [0, 0], asked = [0, 0];
+  const hits = [0, 0, 0], asked = [0, 0, 0];
   right.forEach((one, question) => {
     hits[kind[question]] += one;
     asked[kind[question]]++;
   });
   return {
-    accuracy: { colour: hits[0] / asked[0], half: hits[1] / asked[1] },
-    interval: { colour: proportionInterval(hits[0], asked[0]), half: proportionInterval(hits[1], asked[1]) },
-    recall: found / (count * perObject),
+    accuracy: byKind((k) => hits[k] / asked[k]),
+    interval: byKind((k) => proportionInterval(hits[k], asked[k])),
+    recall: found / wanted,
     meanRow: there ? rows / there : NaN,
     questions: count,
     right,
@@ -135,4 +142,8 @@ export async function ask(model: TinyVLM, set: GridQuestions, options: AskOption
     seed,
     backend: `${backend}`,
   };
+}
+
+function byKind<T>(of: (kind: number) => T): ByKind<T> {
+  return { colour: of(0), half: of(1), twin: of(2) };
 }

@@ -2,9 +2,10 @@
  * Which image tokens a tiny vision-language model needs: every method that works without training, at the same number of
  * tokens, beside chance and pooling, with the question and with somebody else's, with places kept and counted anew.
  *
- * Each seed draws 100 images with eight questions each and feeds the methods that use chance. Methods that look at the
- * vision tower or at the tokens alone act before the first block; those that look at a block's attention or keys act before
- * block 1, the first place where there is one to look at, and `random, block 1` is their control.
+ * Each seed draws 60 images with twelve questions each and feeds the methods that use chance. Methods that look at the
+ * vision tower or at the tokens alone act before the first block. Those that look at a block's attention or keys act before
+ * block 2, FastV's own place: by then the words know the colour of the object that they name, and the twin, who has the same
+ * colour, is still to be found. Their controls stand there too: chance, diversity, and the whole image withdrawn.
  *
  * Kong et al., "Token Reduction Should Go Beyond Efficiency in Generative Models", 2025, arXiv:2505.18227, section 4.1,
  * argues that a selection guided by the question aligns image and text better; it has no experiment of its own.
@@ -32,12 +33,13 @@ import {
   trim,
   visionzip,
   vispruner,
+  vtw,
 } from "../../lib/reduction/mod.ts";
 import { tf } from "../../lib/tensor/mod.ts";
 import { ask } from "./evaluate.ts";
 import { TinyVLM } from "./models/tiny_vlm.ts";
 
-const IMAGES = 100;
+const IMAGES = 60;
 
 const random = compose({ name: "random", score: randomScore, hook: "beforeBlock" });
 
@@ -55,7 +57,7 @@ function withAnothersQuestion(reducer: Reducer): Reducer {
 }
 
 /** Every arm by its name: before which block it acts, and how it is made. */
-const arms: Record<string, { layer: 0 | 1; make: (budget: KeepBudget) => Reducer }> = {
+const arms: Record<string, { layer: number; make: (budget: KeepBudget) => Reducer }> = {
   random: { layer: 0, make: random },
   pooling: { layer: 0, make: pooling },
   "token norm": { layer: 0, make: compose({ score: tokenNorm, hook: "beforeBlock" }) },
@@ -70,15 +72,20 @@ const arms: Record<string, { layer: 0 | 1; make: (budget: KeepBudget) => Reducer
   trim: { layer: 0, make: trim },
   "trim, another's question": { layer: 0, make: (budget) => withAnothersQuestion(trim(budget)) },
   "random, block 1": { layer: 1, make: random },
-  fastv: { layer: 1, make: fastv },
-  sparsevlm: { layer: 1, make: sparsevlm },
-  dart: { layer: 1, make: dart },
-  pyramiddrop: { layer: 1, make: pyramiddrop },
+  "withdrawn, block 1": { layer: 1, make: () => vtw({ layer: 1 }) },
+  "random, block 2": { layer: 2, make: random },
+  "withdrawn, block 2": { layer: 2, make: () => vtw({ layer: 2 }) },
+  "divprune, block 2": { layer: 2, make: divprune },
+  fastv: { layer: 2, make: fastv },
+  sparsevlm: { layer: 2, make: sparsevlm },
+  dart: { layer: 2, make: dart },
+  pyramiddrop: { layer: 2, make: pyramiddrop },
+  "withdrawn, block 3": { layer: 3, make: () => vtw({ layer: 3 }) },
 };
 
 export default defineExperiment({
   name: "vlm",
-  version: 1,
+  version: 2,
   question: "Does it matter which image tokens stay, does the question help to choose them, and do places matter?",
   grid: {
     method: [
@@ -96,10 +103,15 @@ export default defineExperiment({
       "trim",
       "trim, another's question",
       "random, block 1",
+      "withdrawn, block 1",
+      "random, block 2",
+      "withdrawn, block 2",
+      "divprune, block 2",
       "fastv",
       "sparsevlm",
       "dart",
       "pyramiddrop",
+      "withdrawn, block 3",
     ],
     keep: [32, 16, 8],
     positions: ["original", "reindex"],
@@ -117,6 +129,7 @@ export default defineExperiment({
       layer,
       colour: rounded(accuracy.colour),
       half: rounded(accuracy.half),
+      twin: rounded(accuracy.twin),
       recall: rounded(recall),
       meanRow: rounded(meanRow),
       tokens,

@@ -1,10 +1,11 @@
 /**
- * Trains the TinyVLM of data/tiny-vlm: `deno run -A experiments/vlm/train.ts`, about a minute on one core. Writes
+ * Trains the TinyVLM of data/tiny-vlm: `deno run -A experiments/vlm/train.ts`, about six minutes on one shared core. Writes
  * `weights.safetensors` and `training.json` there, and shows what it reached.
  *
- * Every step draws new images and asks all eight questions about each of them. With one question per image the model stays
- * at guessing one of the colours it sees; with eight it has to find out which colour belongs to which shape. Beside the
- * answers it learns, in parameters of their own, which words an image shows.
+ * Every step draws new images and asks all twelve questions about each of them. With one question per image the model stays
+ * at guessing one of the colours it sees; with twelve it has to find out which colour belongs to which shape. The colour
+ * comes first, then the half, and only then the twin, which needs the colour on its way. Beside the answers it learns, in
+ * parameters of their own, which words an image shows.
  *
  * @module
  */
@@ -24,9 +25,9 @@ import { ask, type QuestionTensors, questionTensors } from "./evaluate.ts";
 import { TinyVLM } from "./models/tiny_vlm.ts";
 
 const seed = 0, testSeed = 5, testImages = 500;
-const batch = 32, stepsPerEpoch = 100, epochs = 9;
+const batch = 32, stepsPerEpoch = 100, epochs = 20;
 /** Words that an image can show: shapes and colours. */
-const visible = [[1, 6], [9, 6]] as const;
+const visible = [[1, 6], [10, 6]] as const;
 
 const model = TinyVLM.initial(seed);
 const optimizer = adamW({
@@ -70,7 +71,12 @@ const result = await fit({
         const all = right.filter((_, question) => test.kind[question] === kind);
         return all.reduce((sum, one) => sum + one, 0) / all.length;
       };
-      return { colour: share(0), half: share(1), agreement: agrees.cast("float32").mean().dataSync()[0] };
+      return {
+        colour: share(0),
+        half: share(1),
+        twin: share(2),
+        agreement: agrees.cast("float32").mean().dataSync()[0],
+      };
     });
     console.log(`epoch ${epoch}: ${JSON.stringify(scores)}`);
     log.push({ step: step.count, ...scores });

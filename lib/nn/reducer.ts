@@ -36,6 +36,8 @@ export interface BlockView extends Place {
   readonly x: tf.Tensor3D;
   /** [batch, tokens]: how many original tokens each token stands for; 0 where a row is padded, which no token counts. */
   readonly size: tf.Tensor2D;
+  /** Real tokens of each image at the start, special ones included, where the batch is padded; absent: all of them. */
+  readonly realAtStart?: readonly number[];
   /** [batch, heads, tokens, channels / heads] */
   readonly queries?: tf.Tensor4D;
   /** [batch, heads, tokens, channels / heads] */

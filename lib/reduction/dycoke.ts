@@ -5,8 +5,11 @@
  * Tao et al., "DyCoke: Dynamic Compression of Tokens for Fast Video Large Language Models", CVPR 2025, arXiv:2411.15024,
  * section 3.2. Checked against the authors' code (tests/golden, `dycoke.ttm`). Differs from the code in that all frames take
  * part: there an odd last frame is dropped and the second stage leaves out the last group of up to four frames; and in the
- * order, there least like the frame before first. `parity: true` brings them back. Its second part, the pruning of the
- * cache while decoding, is not here: it needs a cache.
+ * order, there least like the frame before first. `parity: true` brings them back.
+ *
+ * Its second part (section 3.3) decides, while an answer is written, which image tokens of the cache the deeper layers look
+ * at: `visibleInCache`. Nothing is thrown away, so that a token can come back; a cache policy that frees slots would be
+ * another method.
  *
  * @module
  */
@@ -183,6 +186,66 @@ export function dycoke(options: DyCokeOptions): Reducer {
       });
     },
   };
+}
+
+/** Which image tokens of the cache are looked at, and what that was decided by; from one step of writing to the next. */
+export interface VisibleTokens {
+  /** [batch, image tokens] bool: those that the deeper layers look at. */
+  readonly stays: tf.Tensor2D;
+  /** [batch, image tokens]: how much this step's token looked at each. */
+  readonly attention: tf.Tensor2D;
+  /** [batch]: cosine of this step's attention and the step's before; 0 in the first step. */
+  readonly similarity: tf.Tensor1D;
+}
+
+/** Options of `visibleInCache`. */
+export interface VisibleInCacheOptions {
+  /** Share of the image tokens that is not looked at, in [0, 1). Default: 0.7. */
+  readonly pruningRatio?: number;
+  /** Below this cosine the tokens are chosen anew. Default: 0.9. */
+  readonly threshold?: number;
+}
+
+/**
+ * DyCoke's dynamic pruning, once in each step of writing an answer: the image tokens that the new token looks at most are
+ * those that layers from here on see; the choice of the step before stays as long as the attention has hardly turned. The
+ * authors take the attention of layer 3. Costs `n` comparisons; reads nothing back.
+ *
+ * @param attention [batch, image tokens]: of the new token, mean over heads, in the first layer that still sees all of them.
+ * @param before What the step before gave. Default: this is the first step.
+ * @throws {RangeError} Where a ratio is out of range.
+ *
+ * @example The attention turns to the other token, which comes back
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { tf } from "tessera/tensor/mod.ts";
+ * const first = visibleInCache(tf.tensor2d([[0.9, 0.1]]), undefined, { pruningRatio: 0.5 });
+ * const second = visibleInCache(tf.tensor2d([[0.1, 0.9]]), first, { pruningRatio: 0.5 });
+ * assert.deepEqual([first.stays.arraySync(), second.stays.arraySync()], [[[1, 0]], [[0, 1]]]);
+ * ```
+ */
+export function visibleInCache(
+  attention: tf.Tensor2D,
+  before?: VisibleTokens,
+  { pruningRatio = 0.7, threshold = 0.9 }: VisibleInCacheOptions = {},
+): VisibleTokens {
+  if (!(pruningRatio >= 0 && pruningRatio < 1)) {
+    throw new RangeError(`pruningRatio must lie in [0, 1), but it is ${pruningRatio}; the authors' is 0.7`);
+  }
+  if (!(threshold >= -1 && threshold <= 1)) {
+    throw new RangeError(`threshold is a cosine, but it is ${threshold}; the authors' is 0.9`);
+  }
+  const [batch, tokens] = attention.shape;
+  const keep = Math.max(1, Math.floor(tokens * (1 - pruningRatio) + 1e-9));
+  return tidy(() => {
+    const best = tf.less<tf.Tensor2D>(rankDescending(refuseNaNIn(attention, "dycoke", { layer: 0 })), int(keep));
+    if (!before) return { stays: best, attention: attention.clone(), similarity: tf.zeros<tf.Rank.R1>([batch]) };
+    const unit = (x: tf.Tensor2D) => unitLength(x.expandDims<tf.Tensor3D>(1)).squeeze<tf.Tensor2D>([1]);
+    const similarity = tf.mul(unit(attention), unit(before.attention)).sum<tf.Tensor1D>(1);
+    const anew = tf.less(similarity, threshold).expandDims(1).tile([1, tokens]);
+    const stays = tf.where<tf.Tensor>(anew, best.cast("int32"), before.stays.cast("int32")).cast<tf.Tensor2D>("bool");
+    return { stays, attention: attention.clone(), similarity };
+  });
 }
 
 const REASON = "whole frames stay, and reduced frames keep equally many tokens";

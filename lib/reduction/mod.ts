@@ -133,7 +133,7 @@ export {
 } from "./pitome.ts";
 export { joinMostSimilar, kthBipartite, randomBipartite, randomMatching } from "./random_matching.ts";
 export { dropLeaving, mlerp, tofu, type ToFuOptions } from "./tofu.ts";
-export { cellTokens, mergeIntoCells, tomesd, type ToMeSDOptions } from "./tomesd.ts";
+export { aroundModule, cellTokens, mergeIntoCells, tomesd, type ToMeSDOptions } from "./tomesd.ts";
 export { dct, dctMatrix, type DCTOptions } from "./dct.ts";
 export { diffrate, type DiffRateOptions, learnedCount, pruneAndMerge } from "./diffrate.ts";
 export {

@@ -13,9 +13,11 @@
  */
 import { trainingFree } from "./method.ts";
 import { need, type Reducer } from "../nn/reducer.ts";
-import { type Budget, budgetOf, countBefore, perMass, type SoftMap } from "../nn/token_map.ts";
-import { argsort, gatherTokens, rankDescending, refuseNaN, stopGradient, tf, tidy, topKValues } from "../tensor/mod.ts";
+import { BudgetConflict } from "../nn/reduction_errors.ts";
+import { type Budget, countBefore, perMass, type SoftMap } from "../nn/token_map.ts";
+import { argsort, gatherTokens, rankDescending, stopGradient, tf, tidy } from "../tensor/mod.ts";
 import { type LayerBudget, patchesLeft, withLayers } from "./budget.ts";
+import { budgetWithRest, leastOutliers, outlierCount, outliers } from "./outliers.ts";
 import { patchesOf } from "./scores.ts";
 import { cosine, settled } from "./similarity.ts";
 import { refuseNaNIn, withSpecialTokens } from "./special.ts";
@@ -23,39 +25,6 @@ import { int, where } from "./where.ts";
 
 /** Tokens that a kept one is averaged with. */
 const NEIGHBOURS = 32;
-/** Share of outliers that stays where there is none. */
-const LEAST = 0.01;
-
-/**
- * Number of outliers of each row: values above the third quartile by more than 1.5 times the distance of the quartiles
- * (Tukey's fences; quartiles by linear interpolation).
- *
- * @param score [batch, tokens]
- * @returns [batch], as floats.
- *
- * @example
- * ```ts
- * import assert from "node:assert/strict";
- * import { tf } from "tessera/tensor/mod.ts";
- * const score = tf.tensor2d([[0.01, 0.02, 0.02, 0.03, 0.03, 0.04, 0.05, 0.3, 0.02, 0.25, 0.03, 0.2]]);
- * assert.deepEqual(outliers(score).arraySync(), [3]);
- * ```
- */
-export function outliers(score: tf.Tensor2D): tf.Tensor1D {
-  const tokens = score.shape[1];
-  return tidy(() => {
-    const sorted = topKValues(stopGradient(refuseNaN(score, "the score of tokens")), tokens).values; // highest first
-    const quantile = (share: number) => {
-      const place = (tokens - 1) * share, low = Math.floor(place), high = Math.ceil(place);
-      const at = (index: number) => sorted.slice([0, tokens - 1 - index], [-1, 1]);
-      return at(low).add<tf.Tensor2D>(at(high).sub(at(low)).mul(place - low));
-    };
-    const third = quantile(0.75);
-    const fence = third.add(third.sub(quantile(0.25)).mul(1.5));
-    return tf.greater(score, fence).cast("float32").sum<tf.Tensor1D>(1);
-  });
-}
-
 /** What PruMerge looks at. */
 export interface PruMergeInput {
   /** [batch, tokens]: how much the class token looks at each. */
@@ -123,8 +92,8 @@ export function pruMergeMap(input: PruMergeInput, kept: tf.Tensor2D, options: Pr
  * The tokens that PruMerge+ adds: evenly spaced ones among those that are not kept yet, in the order of the input.
  *
  * @param stays [batch, tokens] bool, the same number of true in each row.
- * @param rest How many are not true.
- * @param count 0 to rest.
+ * @param rest How many are not true: a number, or [batch, 1].
+ * @param count 0 to rest, likewise.
  * @returns [batch, tokens] bool, `count` true in each row.
  *
  * @example
@@ -134,13 +103,17 @@ export function pruMergeMap(input: PruMergeInput, kept: tf.Tensor2D, options: Pr
  * assert.deepEqual(evenlySpaced(tf.tensor2d([[0, 1, 0, 0, 0]], undefined, "bool"), 4, 2).arraySync(), [[1, 0, 0, 1, 0]]);
  * ```
  */
-export function evenlySpaced(stays: tf.Tensor2D, rest: number, count: number): tf.Tensor2D {
+export function evenlySpaced(
+  stays: tf.Tensor2D,
+  rest: number | tf.Tensor,
+  count: number | tf.Tensor,
+): tf.Tensor2D {
   return tidy(() => {
     const leaves = tf.logicalNot(stays) as tf.Tensor2D;
     const rank = countBefore(leaves).cast("float32");
     // the i-th of them is the first whose share of the way is i / count
-    const stepsBefore = tf.ceil(rank.mul(count / rest).sub(1e-4)),
-      stepsAfter = tf.ceil(rank.add(1).mul(count / rest).sub(1e-4));
+    const share = tf.div(count, tf.maximum(rest, 1));
+    const stepsBefore = tf.ceil(rank.mul(share).sub(1e-4)), stepsAfter = tf.ceil(rank.add(1).mul(share).sub(1e-4));
     return tf.logicalAnd(leaves, tf.greater(stepsAfter, stepsBefore)) as tf.Tensor2D;
   });
 }
@@ -185,7 +158,7 @@ export function pruMergePlaces(attention: tf.Tensor2D, options: PruMergePlacesOp
   });
   const orders = tidy(() => argsort(attention, "descending").arraySync());
   return orders.map((order, image) => {
-    const count = Math.max(counts[image], Math.ceil(LEAST * tokens)); // without outliers the code divides by zero
+    const count = Math.max(counts[image], leastOutliers(tokens)); // without outliers the code divides by zero
     const kept = order.slice(0, count);
     if (!plus) return kept;
     const step = Math.max(1, Math.trunc(Math.trunc(tokens / count) / 3)); // 0 above a third, where the code stops
@@ -222,8 +195,7 @@ export function prumerge(options: PruMergeOptions): Reducer {
     const { adaptive = false, parity = false } = options;
     const best = argsort(attention, "descending").slice([0, 0], [-1, keep]) as tf.Tensor2D;
     if (!adaptive) return { kept: parity ? best : ascending(best) };
-    const least = Math.min(keep, Math.ceil(LEAST * attention.shape[1]));
-    const real = tf.minimum<tf.Tensor1D>(tf.maximum(outliers(attention), least), keep);
+    const real = outlierCount(attention, keep);
     if (parity) return { kept: best, real };
     const padding = tf.greaterEqual(tf.range(0, keep, 1, "float32").expandDims(0), real.expandDims(1));
     return { kept: ascending(best, padding.cast("int32").mul(int(attention.shape[1]))), real };
@@ -232,8 +204,13 @@ export function prumerge(options: PruMergeOptions): Reducer {
 
 /** Options of PruMerge+. */
 export type PruMergePlusOptions = LayerBudget & {
-  /** Share of the tokens that attention chooses, the others are evenly spaced. Default: 0.25. */
+  /** Share of the tokens that attention chooses, the others are evenly spaced. Default: 0.25; not with `adaptive`. */
   readonly attended?: number;
+  /**
+   * Attention chooses outliers only, as in the paper, and about three times as many are added, as the code does: the budget
+   * is then the upper limit, and an image with fewer has padding (tokens of size 0) in the rest. Default: false.
+   */
+  readonly adaptive?: boolean;
   /** The authors' sums, best first. Default: false. */
   readonly parity?: boolean;
 };
@@ -249,12 +226,18 @@ export type PruMergePlusOptions = LayerBudget & {
  * ```
  */
 export function prumergePlus(options: PruMergePlusOptions): Reducer {
-  const { attended = 0.25, parity = false } = options;
+  const { attended = 0.25, parity = false, adaptive = false } = options;
+  if (adaptive && options.attended !== undefined) {
+    throw new BudgetConflict(
+      `attended is ${attended} and adaptive is true, but outliers are counted, not a share of tokens; leave one out`,
+    );
+  }
   if (!(attended >= 0 && attended <= 1)) {
     throw new RangeError(`attended must lie in [0, 1], but it is ${attended}; it is the share that attention chooses`);
   }
   return pruning("prumerge_plus", options, (attention, keep) => {
     const tokens = attention.shape[1], byAttention = Math.round(keep * attended);
+    if (adaptive) return adaptivePlus(attention, keep, parity);
     const chosen = tf.less(rankDescending(attention), int(byAttention)) as tf.Tensor2D;
     const added = evenlySpaced(chosen, tokens - byAttention, keep - byAttention);
     // 2 for what attention chose, 1 for what was added: sorted by that and by attention or place
@@ -272,29 +255,49 @@ function ascending(places: tf.Tensor, later?: tf.Tensor): tf.Tensor2D {
   return gatherTokens(rows, argsort(later ? rows.add<tf.Tensor2D>(later) : rows, "ascending"));
 }
 
+/** Outliers of attention, and evenly spaced ones as many as the code would add, `keep` together at most. */
+function adaptivePlus(attention: tf.Tensor2D, keep: number, parity: boolean): ReturnType<Keeps> {
+  const tokens = attention.shape[1];
+  const place = tf.range(0, tokens, 1, "int32").expandDims<tf.Tensor2D>(0);
+  const rank = rankDescending(attention);
+  const count = outlierCount(attention, keep).cast<tf.Tensor1D>("int32").expandDims<tf.Tensor2D>(1);
+  const chosen = tf.less<tf.Tensor2D>(rank, count);
+  const step = tf.maximum<tf.Tensor2D>(int(1), tf.floorDiv(tf.floorDiv(int(tokens), count), int(3)));
+  const sequence = tf.equal(tf.mod(place, step), int(0)); // 0, step, 2 step, ...
+  const ends = parity ? tf.less(place, int(tokens - 1)) : tf.less(place, int(tokens)); // the code's ends one early
+  const inSequence = tf.logicalAnd(tf.logicalAnd(sequence, ends), tf.logicalNot(chosen)) as tf.Tensor2D;
+  const room = tf.sub<tf.Tensor2D>(int(keep), count);
+  const more = tf.minimum<tf.Tensor2D>(inSequence.cast("int32").sum(1, true), room);
+  const real = tf.add<tf.Tensor2D>(count, more).cast<tf.Tensor2D>("float32").squeeze<tf.Tensor1D>([1]);
+  const first = tf.logicalAnd(inSequence, tf.less(countBefore(inSequence), more)) as tf.Tensor2D;
+  const added = parity ? first : evenlySpaced(
+    chosen,
+    tf.sub<tf.Tensor2D>(int(tokens), count).cast("float32"),
+    more.cast<tf.Tensor2D>("float32"),
+  );
+  // what stays stands first: by attention and then by place, or all by place
+  const behind = where<tf.Tensor>(added, int(parity ? tokens : 0), int(2 * tokens)) as tf.Tensor2D;
+  const order = where<tf.Tensor2D>(chosen, parity ? rank : place, tf.add<tf.Tensor2D>(behind, place));
+  return { kept: argsort(order, "ascending").slice([0, 0], [-1, keep]) as tf.Tensor2D, real };
+}
+
 type Keeps = (attention: tf.Tensor2D, keep: number) => { readonly kept: tf.Tensor2D; readonly real?: tf.Tensor1D };
 
-function pruning(name: string, options: LayerBudget & { readonly parity?: boolean }, keeps: Keeps): Reducer {
+type PruningOptions = LayerBudget & { readonly parity?: boolean; readonly adaptive?: boolean };
+
+function pruning(name: string, options: PruningOptions, keeps: Keeps): Reducer {
   const left = patchesLeft(withLayers(options, [0]));
-  const planned = (tokens: number, wanted: number): Budget => {
-    const requested = Math.max(0, tokens - wanted);
-    return budgetOf(
-      tokens,
-      requested ? Math.max(2, wanted) : tokens,
-      requested,
-      "a token for the rest stands beside one at least",
-    );
-  };
   return {
     name,
     needs: ["vision"],
     hook: "beforeBlock",
     proportionalAttention: false,
-    plan: (place) => planned(place.tokens - place.specialTokens, left(place)),
+    ...(options.adaptive ? { leavesEmpty: true } : {}),
+    plan: (place) => budgetWithRest(place.tokens - place.specialTokens, left(place)),
     reduce: (view) => {
       const { classAttention, keys } = need(view, "vision", name);
       const patches = view.tokens - view.specialTokens;
-      const budget = planned(patches, left(view));
+      const budget = budgetWithRest(patches, left(view));
       return tidy(() => {
         const attention = refuseNaNIn(patchesOf(classAttention.mean<tf.Tensor2D>(1), view), name, view);
         const { kept, real } = keeps(attention, patches - budget.achieved - 1);

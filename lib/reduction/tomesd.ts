@@ -4,14 +4,20 @@
  *
  * Bolya and Hoffman, "Token Merging for Fast Stable Diffusion", CVPR Workshops 2023, arXiv:2303.17604, section 4. Checked
  * against the authors' code (tests/golden, `tomesd.bipartite_soft_matching_2d`). Differs from the code in weighting by
- * size and in the order of outputs (`parity: true` takes plain means, those that stay by chance before those of the
- * cells), and in saying when fewer can go than asked.
+ * size, in the order of outputs, and in drawing cells' tokens whatever the size of the batch (`parity: true` takes plain
+ * means, those that stay by chance before those of the cells, and the first token of each cell where the batch is odd), and
+ * in saying when fewer can go than asked.
+ *
+ * The authors merge before self-attention and give every patch its features back behind it; cross-attention and the MLP
+ * stay as they are unless they are asked for. That is `aroundModule`, for any module; the reducer leaves tokens merged, as
+ * the other methods of the catalogue do.
  *
  * @module
  */
 import { need, type Place, type Reducer } from "../nn/reducer.ts";
 import { GridMismatch } from "../nn/reduction_errors.ts";
-import { type Budget, budgetOf, countBefore, type SlotMap } from "../nn/token_map.ts";
+import { applyMap, type Budget, budgetOf, countBefore, type SlotMap, type TokenMap, unmerge } from "../nn/token_map.ts";
+import { random } from "../random.ts";
 import { gatherTokens, placeOfHighest, rankDescending, tf, tidy } from "../tensor/mod.ts";
 import { type LayerBudget, patchesLeft, truncate, truncateAsReference } from "./budget.ts";
 import { trainingFree } from "./method.ts";
@@ -24,6 +30,10 @@ import { int, where } from "./where.ts";
 export type ToMeSDOptions = LayerBudget & {
   /** Rows and columns of a cell. Default: 2 x 2. */
   readonly cell?: readonly [rows: number, columns: number];
+  /** Which patch of each cell can be joined: one that is drawn, as the authors do, or its first. Default: "drawn". */
+  readonly pick?: "drawn" | "first";
+  /** What is drawn comes from this; the same in every block and for all images of a batch. Default: 0. */
+  readonly seed?: number;
   /** The authors' order and plain means. Default: false. */
   readonly parity?: boolean;
 };
@@ -101,7 +111,34 @@ export function mergeIntoCells(
 }
 
 /**
- * ToMeSD as a reducer. The same patches can be joined in every block.
+ * A module on merged tokens, with the way back: `x + unmerge(module(merge(normed)))`. So are the blocks of a diffusion model
+ * made cheaper while every patch stays.
+ *
+ * @param x [batch, tokens, channels], the residual.
+ * @param normed What the module gets, [batch, tokens, channels].
+ *
+ * @example Two equal patches are looked at once
+ * ```ts
+ * import assert from "node:assert/strict";
+ * import { tf } from "tessera/tensor/mod.ts";
+ * const x = tf.tensor3d([[[1], [1], [5]]]);
+ * const map = mergeIntoCells(x, tf.tensor2d([[1, 0, 0]], undefined, "bool"), { r: 1 });
+ * const seen: number[] = [];
+ * const after = aroundModule(x, x, map, (merged) => (seen.push(merged.shape[1]), tf.mul(merged, 10)));
+ * assert.deepEqual([seen, after.arraySync()], [[2], [[[11], [11], [55]]]]);
+ * ```
+ */
+export function aroundModule(
+  x: tf.Tensor3D,
+  normed: tf.Tensor3D,
+  map: TokenMap,
+  module: (merged: tf.Tensor3D) => tf.Tensor3D,
+): tf.Tensor3D {
+  return tidy(() => tf.add<tf.Tensor3D>(x, unmerge(map, module(applyMap(map, normed).x))));
+}
+
+/**
+ * ToMeSD as a reducer. The same patches can be joined in every block, so that no cell is left without one.
  *
  * @example At most three quarters of the patches can go, however often
  * ```ts
@@ -112,7 +149,7 @@ export function mergeIntoCells(
  * ```
  */
 export function tomesd(options: ToMeSDOptions): Reducer {
-  const { cell = [2, 2], parity = false } = options;
+  const { cell = [2, 2], pick = "drawn", seed = 0, parity = false } = options;
   const left = patchesLeft(options, parity ? truncateAsReference : truncate);
   const fitting = ({ grid: [rows, columns] }: Place) => [Math.min(cell[0], rows), Math.min(cell[1], columns)] as const; // a thin grid has thin cells
   const planned = (place: Place): Budget => {
@@ -125,6 +162,15 @@ export function tomesd(options: ToMeSDOptions): Reducer {
       `one patch of each of ${cells} cells stays`,
     );
   };
+  /** The patches that can be joined. */
+  const joinableOf = (place: Place, batch: number): number[] => {
+    const [height, width] = fitting(place);
+    const first = pick === "first" || (parity && batch % 2 === 1); // halves of a guided pair must share their patches
+    const cells = cellTokens(place.grid, [height, width]).length;
+    const rng = random(seed, "tomesd");
+    const inside = first ? undefined : Array.from({ length: cells }, () => rng.integer(height * width));
+    return cellTokens(place.grid, [height, width], inside);
+  };
   return {
     name: "tomesd",
     needs: ["keys", "positions"],
@@ -136,7 +182,7 @@ export function tomesd(options: ToMeSDOptions): Reducer {
       return tidy(() => {
         const keys = need(view, "keys", "tomesd").mean<tf.Tensor3D>(1).slice([0, specialTokens, 0]) as tf.Tensor3D;
         const chosen = new Float32Array(grid[0] * grid[1]);
-        for (const patch of cellTokens(grid, fitting(view))) chosen[patch] = 1;
+        for (const patch of joinableOf(view, view.x.shape[0])) chosen[patch] = 1;
         const patch = patchNumbers(view, "tomesd");
         const joinable = tf.greater<tf.Tensor2D>(tf.gather<tf.Tensor>(tf.tensor1d(chosen), patch), 0);
         const map = mergeIntoCells(refuseNaNIn(keys, "tomesd", view), joinable, { r: budget.achieved, parity });
@@ -155,7 +201,6 @@ export const tomesdMethod = trainingFree(tomesd, {
   traceable: true,
   golden: ["tomesd.bipartite_soft_matching_2d"],
   cost: "n²C multiplications; n² floats",
-  differs:
-    "from the code in weighting by size, in the order, and in joining the first patch of a cell, not a drawn one",
+  differs: "from the code in weighting by size, in the order, and in drawing for odd batches too",
   breaks: {},
 });

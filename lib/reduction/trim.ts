@@ -10,11 +10,10 @@
  */
 import { trainingFree } from "./method.ts";
 import { need, type Reducer } from "../nn/reducer.ts";
-import { type Budget, budgetOf } from "../nn/token_map.ts";
 import { rankDescending, tf, tidy } from "../tensor/mod.ts";
 import { type LayerBudget, patchesLeft, withLayers } from "./budget.ts";
 import { mapOf } from "./combine.ts";
-import { outliers } from "./prumerge.ts";
+import { budgetWithRest, outlierCount } from "./outliers.ts";
 import { refuseNaNIn } from "./special.ts";
 import { int } from "./where.ts";
 
@@ -67,24 +66,16 @@ export type TrimOptions = LayerBudget & {
 export function trim(options: TrimOptions): Reducer {
   const { adaptive = false, parity = false, negated = parity } = options;
   const left = patchesLeft(withLayers(options, [0]));
-  const planned = (tokens: number, wanted: number): Budget => {
-    const requested = Math.max(0, tokens - wanted);
-    return budgetOf(
-      tokens,
-      requested ? Math.max(2, wanted) : tokens,
-      requested,
-      "one token stays beside the mean at least",
-    );
-  };
   return {
     name: "trim",
     needs: ["vision"],
     hook: "beforeBlock",
     proportionalAttention: false,
-    plan: (place) => planned(place.tokens - place.specialTokens, left(place)),
+    ...(adaptive ? { leavesEmpty: true } : {}),
+    plan: (place) => budgetWithRest(place.tokens - place.specialTokens, left(place)),
     reduce: (view) => {
       const { patchEmbeddings, textEmbeddings } = need(view, "vision", "trim");
-      const budget = planned(view.tokens - view.specialTokens, left(view));
+      const budget = budgetWithRest(view.tokens - view.specialTokens, left(view));
       const keep = view.tokens - view.specialTokens - budget.achieved - 1;
       return tidy(() => {
         const patches = patchEmbeddings.slice([0, view.specialTokens, 0]) as tf.Tensor3D;
@@ -92,7 +83,7 @@ export function trim(options: TrimOptions): Reducer {
         const rank = rankDescending(score);
         const last = tf.fill<tf.Rank.R2>(score.shape, keep, "int32");
         if (!adaptive) return { ...mapOf(view, { stays: tf.less(rank, int(keep)), keep }, last, 1), budget };
-        const count = tf.minimum<tf.Tensor1D>(tf.maximum(outliers(score), 1), keep).expandDims(1); // at least the best one
+        const count = outlierCount(score, keep).expandDims(1);
         const stays = tf.less(rank.cast("float32"), count) as tf.Tensor2D;
         return { ...mapOf(view, { stays, keep }, last, 1), budget };
       });

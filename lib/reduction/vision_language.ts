@@ -43,6 +43,7 @@ export * from "./divprune.ts";
 export * from "./dycoke.ts";
 export * from "./fastervlm.ts";
 export * from "./fastv.ts";
+export * from "./outliers.ts";
 export * from "./prumerge.ts";
 export * from "./pyramiddrop.ts";
 export * from "./sparsevlm.ts";

@@ -9,7 +9,16 @@
  */
 import type { BlockView, Need, Place, Reducer } from "../nn/reducer.ts";
 import { BatchBudgetMismatch, GridMismatch } from "../nn/reduction_errors.ts";
-import { type Budget, composeMaps, type SlotMap, type TokenMap } from "../nn/token_map.ts";
+import {
+  type Budget,
+  combineMatrix,
+  composeMaps,
+  identityMap,
+  membership,
+  type SlotMap,
+  type SoftMap,
+  type TokenMap,
+} from "../nn/token_map.ts";
 import { tf, tidy } from "../tensor/mod.ts";
 import { recycled } from "./combine.ts";
 import { oneImage, takeTokens, viewAfter } from "./views.ts";
@@ -198,78 +207,143 @@ export function recycle(reducer: Reducer, clusters: number): Reducer {
   };
 }
 
+/** Options of `padded`. */
+export interface PaddedOptions {
+  /** Whether every image loses the same number of tokens, else an error. Default: false, each has its own budget. */
+  readonly uniform?: boolean;
+}
+
 /**
- * Reduces a batch whose images have different numbers of real tokens, the rest being padding (size 0) in the end: each
- * image loses the same number of real tokens, padding stays behind them and is no token's partner.
+ * Reduces a batch whose images have different numbers of real tokens, the rest being padding (size 0). Each image is
+ * reduced by itself, without its padding, under the budget that its own number of tokens gives; padding goes, is no
+ * token's partner and changes no score. Where an image has fewer tokens left than the longest could have, empty ones
+ * (size 0) stand behind them. An image's grid is one row of its patches.
  *
  * Looks at the sizes, image by image: it cannot be traced.
  *
- * @throws {BatchBudgetMismatch} Where an image has too few real tokens, or padding in between.
+ * @throws {BatchBudgetMismatch} Where an image has no real token, a budget gives it more than the longest, a learned network
+ *   makes the outputs, or `uniform` does not fit.
  *
- * @example Two real patches and padding: the padding is not chosen
+ * @example Half of four patches, and half of two
  * ```ts
  * import assert from "node:assert/strict";
  * import { tf } from "tessera/tensor/mod.ts";
- * import { pooling } from "tessera/reduction/pooling.ts";
- * const place = { layer: 0, layers: 1, tokens: 4, initialTokens: 4, specialTokens: 1, grid: [1, 3] as const };
- * const view = { ...place, x: tf.ones<tf.Rank.R3>([1, 4, 2]), size: tf.tensor2d([[1, 1, 1, 0]]) };
- * const map = padded(pooling({ r: 1 })).reduce(view);
- * assert.deepEqual(map.kind === "slots" && map.slot.arraySync(), [[0, 1, 1, 2]]);
+ * import { topk } from "tessera/reduction/topk.ts";
+ * const place = { layer: 0, layers: 1, tokens: 4, initialTokens: 4, specialTokens: 0, grid: [2, 2] as const };
+ * const view = { ...place, x: tf.ones<tf.Rank.R3>([2, 4, 2]), size: tf.tensor2d([[1, 1, 1, 1], [1, 1, 0, 0]]) };
+ * const attention = tf.fill([2, 1, 4, 4], 0.25) as tf.Tensor4D;
+ * const map = padded(topk({ keepRate: 0.5, layers: [0] })).reduce({ ...view, attention });
+ * assert.deepEqual(map.kind === "slots" && map.slot.arraySync(), [[0, 1, -1, -1], [0, -1, -1, -1]]);
  * ```
  */
-export function padded(reducer: Reducer): Reducer {
+export function padded(reducer: Reducer, { uniform = false }: PaddedOptions = {}): Reducer {
   return {
     ...joined(reducer.name, reducer),
     leavesEmpty: true,
     plan: (place) => reducer.plan(place),
     reduce: (view) =>
       tidy(() => {
-        const budget = reducer.plan(view);
-        const maps = view.size.arraySync().map((sizes, image) => {
-          const real = sizes.findLastIndex((size) => size > 0) + 1;
-          if (sizes.slice(0, real).includes(0)) {
-            throw new BatchBudgetMismatch(`image ${image} has padding between its tokens; put it behind them`);
+        const budget = reducer.plan(view), outputs = view.tokens - budget.achieved;
+        // what a model computes when it is read is read once, not for each image
+        const { text, ...rest } = view;
+        const whole = text && reducer.needs.includes("text") ? { ...rest, text: { ...text } } : rest;
+        const images = view.size.arraySync().map((row, image) => {
+          const real = row.flatMap((size, token) => size > 0 ? [token] : []);
+          if (real.length <= view.specialTokens) {
+            throw new BatchBudgetMismatch(`image ${image} has no real token, only padding; leave it out of the batch`);
           }
-          const one = takeTokens(oneImage(view, image), range(real));
-          const place = { ...one, grid: [1, real - view.specialTokens] as const, initialTokens: real };
-          const plan = reducer.plan(place);
-          if (plan.achieved !== budget.achieved) {
+          const one = takeTokens(oneImage(whole, image), real);
+          const initialTokens = view.realAtStart?.[image] ?? real.length;
+          const place = { ...one, initialTokens, grid: [1, initialTokens - view.specialTokens] as const };
+          const { achieved } = reducer.plan(place);
+          if (uniform && achieved !== budget.achieved) {
             throw new BatchBudgetMismatch(
-              `image ${image} has ${real} real tokens, of which ${plan.achieved} can go where ${budget.achieved} go of ` +
-                "the whole batch; remove fewer, or group images of like length",
+              `image ${image} has ${real.length} real tokens, of which ${achieved} can go where ${budget.achieved} go ` +
+                "of the whole batch; remove fewer, or group images of like length",
             );
           }
-          return behind(reducer.reduce(place), view.tokens - real);
+          if (real.length - achieved > outputs) {
+            throw new BatchBudgetMismatch(
+              `${reducer.name} leaves image ${image} ${
+                real.length - achieved
+              } tokens of ${real.length}, more than the ` +
+                `${outputs} of the whole batch; group images of like length`,
+            );
+          }
+          const map = achieved ? reducer.reduce(place) : identityMap(1, real.length);
+          if (map.kind === "soft" && map.transform) {
+            throw new BatchBudgetMismatch(
+              `${reducer.name} makes its outputs by a network that knows no padding; group images of equal length`,
+            );
+          }
+          return { map, real, size: place.size };
         });
-        const slots = maps.map(({ slot }) => slot);
-        return { ...maps[0], slot: tf.concat(slots, 0), ...merged(maps), budget };
+        const slots = images.map(({ map }) => map).filter((map) => map.kind === "slots");
+        const map = slots.length === images.length
+          ? slotsBetween(slots, images.map(({ real }) => real), view.tokens)
+          : softBetween(images, view.tokens, outputs);
+        return { ...map, outputs, budget };
       }),
   };
 }
 
-/** The parts of a map that it may lack, of all images together. */
-function merged(maps: readonly SlotMap[]): Pick<SlotMap, "weight" | "anchor"> {
-  const [{ weight, anchor }] = maps;
+/** Where each of `tokens` stands among the real ones, and whether it is one of them: [1, tokens] each. */
+function among(real: readonly number[], tokens: number): { place: tf.Tensor1D; isReal: tf.Tensor2D } {
+  const places = Array.from({ length: tokens }, (_, token) => real.indexOf(token));
   return {
-    ...(weight ? { weight: tf.concat(maps.map((map) => map.weight!), 0) } : {}),
-    ...(anchor ? { anchor: tf.concat(maps.map((map) => map.anchor!), 0) } : {}),
+    place: tf.tensor1d(places.map((place) => Math.max(0, place)), "int32"),
+    isReal: tf.tensor2d([places.map((place) => place >= 0)], undefined, "bool"),
   };
 }
 
-/** The map with `more` tokens of padding in the end, each in a slot of its own. */
-function behind(map: TokenMap, more: number): SlotMap {
-  if (map.kind === "soft") {
-    throw new BatchBudgetMismatch("soft assignment has no place for padding; group images of equal length");
-  }
-  const { tokens, outputs, slot, weight, anchor } = map;
-  const own = tf.range(outputs, outputs + more, 1, "int32").expandDims<tf.Tensor2D>(0);
+/** The maps of images as one map, padding dropped. */
+function slotsBetween(maps: readonly SlotMap[], real: readonly (readonly number[])[], tokens: number): SlotMap {
+  const spread = <T extends tf.Tensor2D>(of: (map: SlotMap) => T, padding: number): T =>
+    tf.concat(
+      maps.map((map, image) => {
+        const { place, isReal } = among(real[image], tokens);
+        return where(isReal, tf.gather(of(map), place, 1), padding) as T;
+      }),
+      0,
+    ) as T;
+  const [{ combine }] = maps;
+  // of a map without anchors or weights, as its words say: the first token of each slot, and by size
+  const anchored = maps.some(({ anchor }) => anchor), weighted = maps.some(({ weight }) => weight);
+  const anchorOf = (map: SlotMap) => (map.anchor ?? tf.onesLike(map.slot)).cast<tf.Tensor2D>("int32");
   return {
-    ...map,
-    tokens: tokens + more,
-    outputs: outputs + more,
-    slot: more ? tf.concat([slot, own], 1) : slot,
-    ...(weight ? { weight: tf.concat([weight, tf.ones<tf.Rank.R2>([1, more])], 1) } : {}),
-    ...(anchor ? { anchor: tf.concat([anchor, tf.ones<tf.Rank.R2>([1, more], "bool")], 1) } : {}),
+    kind: "slots",
+    tokens,
+    outputs: 0,
+    slot: spread(({ slot }) => slot, -1),
+    ...(weighted ? { weight: spread((map) => map.weight ?? tf.onesLike(map.slot).cast("float32"), 0) } : {}),
+    ...(anchored ? { anchor: spread(anchorOf, 0).cast<tf.Tensor2D>("bool") } : {}),
+    ...(combine ? { combine } : {}),
+    budget: maps[0].budget,
+  };
+}
+
+/** The same of maps of which some are soft. */
+function softBetween(
+  images: readonly { readonly map: TokenMap; readonly real: readonly number[]; readonly size: tf.Tensor2D }[],
+  tokens: number,
+  outputs: number,
+): SoftMap {
+  const spread = (of: (map: TokenMap, size: tf.Tensor2D) => tf.Tensor3D) =>
+    tf.concat(
+      images.map(({ map, real, size }) => {
+        const { place, isReal } = among(real, tokens);
+        const wide = where(isReal.expandDims(0), tf.gather(of(map, size), place, 2), 0);
+        return tf.pad(wide, [[0, 0], [0, outputs - map.outputs], [0, 0]]) as tf.Tensor3D;
+      }),
+      0,
+    ) as tf.Tensor3D;
+  return {
+    kind: "soft",
+    tokens,
+    outputs,
+    matrix: spread(combineMatrix),
+    mass: spread(membership),
+    budget: images[0].map.budget,
   };
 }
 

@@ -2,11 +2,14 @@
 import assert from "node:assert/strict";
 import { mnist, normalize, selectImages } from "../../lib/data/mod.ts";
 import { randomKey, tf, tidy } from "../../lib/tensor/mod.ts";
-import { applyMap, type SlotMap } from "../../lib/nn/token_map.ts";
+import { random } from "../../lib/random.ts";
+import { applyMap, identityMap, positionsOf, type SlotMap } from "../../lib/nn/token_map.ts";
 import { ViT } from "../../lib/nn/vit.ts";
 import type { BlockView, Place } from "../../lib/nn/reducer.ts";
 import {
+  aroundModule,
   catalogue,
+  cellTokens,
   fuseInattentive,
   gridParts,
   type LayerBudget,
@@ -14,6 +17,7 @@ import {
   pruneByScore,
   type ReducerName,
   reducers,
+  tomesd,
 } from "../../lib/reduction/mod.ts";
 
 const place: Place = { layer: 1, layers: 4, tokens: 50, initialTokens: 50, specialTokens: 1, grid: [7, 7] };
@@ -204,4 +208,42 @@ Deno.test("ATS samples a patch as often as it is looked at, so that it keeps hal
     assert.ok(late.kept[0] < 30 && late.accuracy > 0.95, `${late.accuracy} with ${late.kept}`);
   });
   model.dispose();
+});
+
+Deno.test("ToMeSD draws one patch of each cell: the same in every block and image, another by another seed", () => {
+  tidy(() => {
+    const place = { layer: 1, layers: 4, tokens: 36, initialTokens: 36, specialTokens: 0, grid: [6, 6] as const };
+    const x = tf.tensor3d(random(2).uniforms(288, -1, 1), [2, 36, 4]);
+    const positions = tf.range(0, 36, 1, "float32").expandDims<tf.Tensor2D>(0).tile<tf.Tensor2D>([2, 1]);
+    const view = { ...place, x, size: tf.ones<tf.Rank.R2>([2, 36]), keys: x.expandDims<tf.Tensor4D>(1), positions };
+    /** Where the tokens that are left stood, when all that can go have gone. */
+    const left = (options: { seed?: number; pick?: "first"; parity?: boolean } = {}, seen = view) =>
+      positionsOf(tomesd({ r: 27, ...options }).reduce(seen), seen.positions).arraySync().map((row) =>
+        row.toSorted((a, b) => a - b)
+      );
+    const first = cellTokens([6, 6], [2, 2]);
+    const cellOf = (patch: number) => Math.floor(patch / 12) * 3 + Math.floor((patch % 6) / 2);
+    const drawn = left();
+    assert.deepEqual(drawn[0], drawn[1]);
+    assert.deepEqual(new Set(drawn[0].map(cellOf)).size, 9);
+    assert.notDeepEqual(drawn[0], first);
+    assert.notDeepEqual(left({ seed: 1 })[0], drawn[0]);
+    assert.deepEqual(left({}, { ...view, layer: 3 }), drawn);
+    assert.deepEqual(left({ pick: "first" })[0], first);
+    const one = { ...view, x: x.slice([0], [1]), size: tf.ones<tf.Rank.R2>([1, 36]), keys: view.keys.slice([0], [1]) };
+    const odd = { ...one, positions: positions.slice([0], [1]) } as typeof view;
+    assert.deepEqual(left({ parity: true }, odd)[0], first, "the authors draw for even batches alone");
+    assert.deepEqual(left({ parity: true })[0], drawn[0]);
+    const map = tomesd({ r: 0 }).plan(view);
+    assert.equal(map.achieved, 0);
+  });
+});
+
+Deno.test("around a module every patch keeps its place, and with nothing merged it is the module", () => {
+  tidy(() => {
+    const x = tf.tensor3d(random(7).uniforms(128, -1, 1), [2, 16, 4]);
+    const double = (merged: tf.Tensor3D) => merged.mul<tf.Tensor3D>(2);
+    const plain = aroundModule(x, x, identityMap(2, 16), double);
+    assert.ok(tf.sub(plain, x.mul(3)).abs().max().dataSync()[0] < 1e-6);
+  });
 });

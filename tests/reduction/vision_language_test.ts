@@ -4,7 +4,7 @@ import { mulberry32, random } from "../../lib/random.ts";
 import { tf, tidy } from "../../lib/tensor/mod.ts";
 import { BudgetConflict, BudgetOutOfRange, NeedsMissing, RankDeficient } from "../../lib/nn/mod.ts";
 import { ViT } from "../../lib/nn/vit.ts";
-import { applyMap } from "../../lib/nn/token_map.ts";
+import { applyMap, membership } from "../../lib/nn/token_map.ts";
 import { randomBlock } from "../../lib/reduction/laws.ts";
 import {
   attendedAndDiverse,
@@ -26,6 +26,7 @@ import {
   maxMinOrder,
   type MethodName,
   mix,
+  outliers,
   placesOf,
   pruMergePlaces,
   prumergePlus,
@@ -36,6 +37,7 @@ import {
   relevanceScore,
   tokenNorm,
   towerAttention,
+  visibleInCache,
   visionLanguage,
   vispruner,
   vtw,
@@ -211,6 +213,68 @@ Deno.test("PruMerge keeps a hundredth of the tokens where none is an outlier, an
   });
 });
 
+Deno.test("adaptive PruMerge+ keeps what the authors' code keeps, image by image, and no more than the budget", () => {
+  tidy(() => {
+    const rng = random(3);
+    const scores = Array.from(
+      { length: 4 },
+      (_, image) => Array.from({ length: 60 }, () => rng.uniform() + (rng.uniform() < 0.04 * image ? 5 : 0)),
+    );
+    const classAttention = tf.softmax(tf.tensor2d(scores)).expandDims<tf.Tensor3D>(1);
+    const keys = tf.tensor4d(random(5).uniforms(960, -1, 1), [4, 1, 60, 4]);
+    const place = { layer: 0, layers: 4, tokens: 60, initialTokens: 60, specialTokens: 0, grid: [6, 10] as const };
+    const view = { ...place, x: keys.squeeze<tf.Tensor3D>([1]), size: tf.ones<tf.Rank.R2>([4, 60]) };
+    const embeddings = { patchEmbeddings: view.x, textEmbeddings: view.x };
+    const keptBy = (options: { parity?: boolean; keep?: number } = {}) => {
+      const { keep = 59, parity = false } = options;
+      const reducer = prumergePlus({ keep: [keep], layers: [0], adaptive: true, parity });
+      assert.ok(reducer.leavesEmpty);
+      const map = reducer.reduce({ ...view, vision: { classAttention, keys, ...embeddings } });
+      const mass = membership(map).arraySync();
+      return mass.map((rows) => rows.slice(0, -1).filter((row) => row.includes(1)).map((row) => row.indexOf(1)));
+    };
+    const attention = classAttention.squeeze<tf.Tensor2D>([1]);
+    const authors = [0, 1, 2, 3].map((image) =>
+      pruMergePlaces(attention.slice([image, 0], [1, -1]) as tf.Tensor2D, { plus: true, parity: true })[0]
+    );
+    assert.deepEqual(keptBy({ parity: true }), authors);
+    assert.ok(new Set(authors.map(({ length }) => length)).size > 1, "the images differ in what they keep");
+    const ours = keptBy(), counts = outliers(attention).arraySync();
+    for (const [image, kept] of ours.entries()) {
+      assert.deepEqual(kept, kept.toSorted((a, b) => a - b), "in the order of the input");
+      const best = authors[image].slice(0, Math.max(1, counts[image]));
+      assert.ok(best.every((place) => kept.includes(place)), "outliers stay");
+      assert.ok(Math.abs(kept.length - authors[image].length) <= 1);
+    }
+    assert.ok(keptBy({ keep: 9 }).every(({ length }) => length <= 8));
+    assert.throws(
+      () => prumergePlus({ keepRate: 0.5, adaptive: true, attended: 0.5 }),
+      (error: Error) => error instanceof BudgetConflict && /outliers are counted, not a share/.test(error.message),
+    );
+  });
+});
+
+Deno.test("DyCoke chooses anew only where the attention has turned, and what was left out can come back", () => {
+  tidy(() => {
+    const steps = [
+      [[0.4, 0.3, 0.2, 0.1], [0.4, 0.3, 0.2, 0.1]],
+      [[0.38, 0.2, 0.32, 0.1], [0.1, 0.1, 0.3, 0.5]], // hardly turned; turned
+      [[0.1, 0.2, 0.3, 0.4], [0.4, 0.3, 0.2, 0.1]],
+    ].map((rows) => tf.tensor2d(rows));
+    const options = { pruningRatio: 0.5 };
+    const first = visibleInCache(steps[0], undefined, options);
+    const second = visibleInCache(steps[1], first, options);
+    const third = visibleInCache(steps[2], second, options);
+    assert.deepEqual(first.stays.arraySync(), [[1, 1, 0, 0], [1, 1, 0, 0]]);
+    assert.deepEqual(second.stays.arraySync(), [[1, 1, 0, 0], [0, 0, 1, 1]]);
+    assert.deepEqual(third.stays.arraySync(), [[0, 0, 1, 1], [1, 1, 0, 0]]);
+    const [a, b] = [steps[0], steps[1]].map((step) => step.arraySync()[1]);
+    const cosine = a.reduce((sum, x, i) => sum + x * b[i], 0) / (Math.hypot(...a) * Math.hypot(...b));
+    assert.ok(Math.abs(second.similarity.arraySync()[1] - cosine) < 1e-6);
+    assert.equal(visibleInCache(tf.ones([1, 10])).stays.cast("int32").sum().dataSync()[0], 3); // 0.7 of them go
+  });
+});
+
 Deno.test("parts of vision-language methods combine with each other and with those of vision", () => {
   tidy(() => {
     const { view } = randomBlock(7);
@@ -257,6 +321,11 @@ Deno.test("options out of range are refused with one sentence", () => {
   one(() => dart({ keepRate: 0.5, pivots: 0 }), /pivots is a whole number from 1, but it is 0/);
   one(() => contextual({ share: 1 }), /share must lie in \[0, 1\), but it is 1/);
   one(() => dycoke({ frames: 0, keepRate: 0.5 }), /frames must be a whole number from 1, but it is 0/);
+  one(
+    () => visibleInCache(tf.ones([1, 4]), undefined, { pruningRatio: 1 }),
+    /pruningRatio must lie in \[0, 1\), but it/,
+  );
+  one(() => visibleInCache(tf.ones([1, 4]), undefined, { threshold: 2 }), /threshold is a cosine, but it is 2/);
   one(() => pruMergePlaces(tf.ones([1, 4]), { ratio: 2 }), /ratio must lie in \(0, 1\], but it is 2/);
   one(() => cdpruner({ keepRate: 0.5, theta: -1 }).reduce(randomBlock(1).view), /theta must lie in \[0, 1\)/);
 });

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { tf, tidy } from "../../lib/tensor/mod.ts";
 import { applyMap, clamped, membership, type SlotMap, type TokenMap } from "../../lib/nn/token_map.ts";
-import type { BlockView } from "../../lib/nn/reducer.ts";
+import type { BlockView, Reducer } from "../../lib/nn/reducer.ts";
 import {
   BatchBudgetMismatch,
   BudgetConflict,
@@ -170,7 +170,7 @@ Deno.test("padding changes nothing, whatever the method", () => {
         positions: more(positions!, 1),
       } as BlockView;
       const [row] = slotsOf(padded(reducer).reduce(longer));
-      assert.deepEqual(row, [...slotsOf(alone)[0], alone.outputs, alone.outputs + 1, alone.outputs + 2], name);
+      assert.deepEqual(row, [...slotsOf(alone)[0], -1, -1, -1], name);
     });
   }
 });
@@ -228,30 +228,63 @@ Deno.test("each kind of bad input gets one sentence of its own type", () => {
       () => protect(reducers.topk({ r: 1 }), [99]).plan(view),
       sentence(GridMismatch, /patch 99 is to be protected, but the last one is/),
     );
-    const lengths = view.size.shape.map(() => 0);
-    assert.equal(lengths.length, 2);
-    const short = tf.concat([tf.ones([1, 3]), tf.zeros([1, view.tokens - 3])], 1);
-    const ragged = tf.concat([view.size.slice([0], [1]), short.tile([view.x.shape[0] - 1, 1])], 0) as tf.Tensor2D;
+    const ragged = (real: number) => {
+      const short = tf.concat([tf.ones([1, real]), tf.zeros([1, view.tokens - real])], 1);
+      return tf.concat([view.size.slice([0], [1]), short.tile([view.x.shape[0] - 1, 1])], 0) as tf.Tensor2D;
+    };
     assert.throws(
-      () => padded(reducers.topk({ r: 6 })).reduce({ ...view, size: ragged }),
+      () => padded(reducers.topk({ r: 6 }), { uniform: true }).reduce({ ...view, size: ragged(3) }),
       sentence(BatchBudgetMismatch, /image 1 has 3 real tokens, of which 1 can go where 6 go of the whole batch/),
+    );
+    assert.throws(
+      () => padded(reducers.topk({ r: 6 })).reduce({ ...view, size: ragged(1) }),
+      sentence(BatchBudgetMismatch, /image 1 has no real token, only padding; leave it out of the batch/),
+    );
+    const growing: Reducer = {
+      ...reducers.topk({ r: 6 }),
+      plan: ({ tokens }) => ({ requested: 6, achieved: tokens === view.tokens ? 6 : 0 }),
+    };
+    assert.throws(
+      () => padded(growing).reduce({ ...view, size: ragged(view.tokens - 1) }),
+      sentence(BatchBudgetMismatch, /topk leaves image 1 \d+ tokens of \d+, more than the \d+ of the whole batch/),
+    );
+    const network: Reducer = {
+      ...reducers.topk({ r: 6 }),
+      name: "resampler",
+      reduce: ({ tokens }) => ({
+        kind: "soft",
+        tokens,
+        outputs: tokens - 6,
+        matrix: tf.ones([1, tokens - 6, tokens]),
+        transform: (x) => x,
+        budget: { requested: 6, achieved: 6 },
+      }),
+    };
+    assert.throws(
+      () => padded(network).reduce({ ...view, size: ragged(view.tokens - 1) }),
+      sentence(BatchBudgetMismatch, /resampler makes its outputs by a network that knows no padding; group images/),
     );
   });
 });
 
-Deno.test("a batch whose images have different real lengths loses the same number of each", () => {
+Deno.test("images of different real lengths each have their own budget", () => {
   tidy(() => {
-    const view = block();
-    const real = view.tokens - 4;
+    const whole = block();
+    const view = oneImage(whole, 0), real = view.tokens - 4;
+    const two = <T extends tf.Tensor>(t: T): T => tf.concat([t, t], 0) as T;
     const short = tf.concat([tf.ones([1, real]), tf.zeros([1, 4])], 1) as tf.Tensor2D;
     const size = tf.concat([tf.ones<tf.Rank.R2>([1, view.tokens]), short], 0);
-    const two = { ...takeTokens(view, Array.from({ length: view.tokens }, (_, i) => i)) };
-    const images = [0, 1].map((image) => oneImage(two, image));
-    const join = (field: "x" | "keys" | "attention") => tf.concat(images.map((image) => image[field]! as tf.Tensor), 0);
-    const batch = { ...view, x: join("x"), keys: join("keys"), attention: join("attention"), size } as BlockView;
-    const map = padded(reducers.topk({ r: 3 })).reduce(batch);
-    const after = applyMap(map, batch.x, size).size.arraySync();
-    assert.deepEqual(after.map((row) => row.filter((s) => s > 0).length), [view.tokens - 3, real - 3]);
+    const { layer, layers, tokens, initialTokens, specialTokens, grid } = view;
+    const place = { layer, layers, tokens, initialTokens, specialTokens, grid };
+    const batch = { ...place, x: two(view.x), attention: two(view.attention!), size };
+    const left = (reducer: Reducer) =>
+      applyMap(padded(reducer).reduce(batch), batch.x, size).size.arraySync().map((row) =>
+        row.filter((s) => s > 0).length
+      );
+    assert.deepEqual(left(reducers.topk({ r: 3 })), [view.tokens - 3, real - 3]);
+    const half = (patches: number) => view.specialTokens + Math.floor(patches / 2);
+    const rated = reducers.topk({ keepRate: 0.5, layers: [view.layer] });
+    assert.deepEqual(left(rated), [view.tokens, real].map((tokens) => half(tokens - view.specialTokens)));
   });
 });
 

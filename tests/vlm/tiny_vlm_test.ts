@@ -40,7 +40,7 @@ Deno.test("TinyVLM gives the logits that it gave after its training", () => {
 Deno.test("TinyVLM answers, and a random quarter of its image tokens is neither enough nor useless", async () => {
   const set = gridQuestions({ images: 60, seed: 99 });
   const full = await ask(model, set);
-  assert.ok(full.accuracy.colour > 0.9 && full.accuracy.half > 0.9, JSON.stringify(full.accuracy));
+  assert.ok(Object.values(full.accuracy).every((accuracy) => accuracy > 0.9), JSON.stringify(full.accuracy));
   assert.equal(full.recall, 1);
   const random = compose({ score: randomScore, layers: [0], hook: "beforeBlock" })({ keep: [16], layers: [0] });
   const { accuracy, recall, tokens } = await ask(model, set, { reducer: random });
@@ -49,7 +49,10 @@ Deno.test("TinyVLM answers, and a random quarter of its image tokens is neither 
   // chance: the most frequent colour of the image, either half
   assert.ok(accuracy.colour > 0.5 && accuracy.colour < full.accuracy.colour - 0.1, JSON.stringify(accuracy));
   assert.ok(accuracy.half > 0.6 && accuracy.half < full.accuracy.half - 0.1, JSON.stringify(accuracy));
-  assert.ok(training.accuracy.colour >= 0.9 && training.random16.colour < training.accuracy.colour);
+  for (const kind of ["colour", "half", "twin"] as const) {
+    assert.ok(training.accuracy[kind] >= 0.9 && training.random16[kind] < training.accuracy[kind] - 0.1, kind);
+    assert.ok(training.random16[kind] > { colour: 1 / 2, half: 1 / 2, twin: 1 / 3 }[kind], kind);
+  }
 });
 
 Deno.test("questions of an image do not see each other", () => {
@@ -176,6 +179,18 @@ Deno.test("an adaptive method pads, and nothing looks at the padding", () => {
   });
 });
 
+Deno.test("inside the decoder it matters which image tokens stay, for the question that needs a second look", async () => {
+  const set = gridQuestions({ images: 30, seed: 77 });
+  const twin = async (reducer: Reducer) => (await ask(model, set, { reducer })).accuracy.twin;
+  const budget = { keep: [8], layers: [2] };
+  const chance = await twin(compose({ score: randomScore, hook: "beforeBlock" })(budget));
+  const best = await twin(catalogue.get("pyramiddrop").forModel(budget, sizes));
+  assert.ok(await twin(vtw({ layer: 2 })) < 0.5, "nothing left to look at");
+  assert.ok(chance > 0.5 && chance < 0.9, `chance: ${chance}`);
+  assert.ok(best > 0.97, `the words' own attention: ${best}`);
+  assert.ok(await twin(vtw({ layer: 3 })) > 0.97, "before block 3 the image is not needed any more");
+});
+
 Deno.test("image tokens can be withdrawn where the answers do not need them any more", () => {
   tidy(() => {
     const { features, text } = some(20);
@@ -217,7 +232,7 @@ Deno.test("frames that do not fit, several questions and other shapes are refuse
     const reducer = halving("fastv");
     assert.throws(
       () => model.forward(all.features, all.text, { reducer }),
-      /one question at a time, but each image has 8/,
+      /one question at a time, but each image has 12/,
     );
     assert.throws(() => model.forward(tf.zeros([1, 63, 16]), text), /features must be \[batch, 64, 16\]/);
   });

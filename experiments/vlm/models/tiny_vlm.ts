@@ -45,6 +45,7 @@ import {
   trainable,
 } from "tessera/nn/mod.ts";
 import { random } from "tessera/random.ts";
+import { padded } from "tessera/reduction/mod.ts";
 import { foldIn, tf, tidy } from "tessera/tensor/mod.ts";
 
 /** The sizes of a TinyVLM. */
@@ -68,7 +69,7 @@ export interface TinyVLMConfig {
 export const tinyVLMConfig: TinyVLMConfig = {
   grid: [8, 8],
   channels: 16,
-  words: 17,
+  words: 18,
   width: 64,
   depth: 4,
   heads: 4,
@@ -116,6 +117,11 @@ export interface TinyVLMOptions {
   readonly reducer?: Reducer;
   /** Key of the random numbers that a reducer may ask for, see `randomKey`. */
   readonly key?: tf.Tensor1D;
+  /**
+   * For each image how many of its cells are there, from 1, where images are of different sizes: the others, behind them,
+   * are padding, which nothing looks at, and a reducer gives each image a budget of its own. Default: all of them.
+   */
+  readonly real?: readonly number[];
   /** Whether tokens that stay keep their place ("original", the default) or are counted anew ("reindex"). */
   readonly positions?: "original" | "reindex";
 }
@@ -186,9 +192,11 @@ export class TinyVLM {
    * @param text int32 [batch, questions, words of a question]. Questions of an image see the image and themselves, each at
    *   the positions right behind the image, so that eight questions cost one image.
    * @throws {RangeError} Where shapes do not fit, or a reducer meets several questions at once.
+   * @throws {BatchBudgetMismatch} Where a reducer cannot do with images of different sizes.
    */
   forward(features: tf.Tensor3D, text: tf.Tensor3D, options: TinyVLMOptions = {}): TinyVLMOutput {
-    const { reducer, key, positions: numbering = "original" } = options;
+    const { key, positions: numbering = "original", real } = options;
+    const reducer = options.reducer && real ? padded(options.reducer) : options.reducer;
     const { width, channels } = this.config;
     const [batch, cells] = features.shape;
     const [texts, questions, length] = text.shape;
@@ -203,11 +211,19 @@ export class TinyVLM {
         `a reducer sees one question at a time, but each image has ${questions}; repeat the image for each of them`,
       );
     }
+    if (
+      real && (real.length !== batch || real.some((count) => !Number.isInteger(count) || count < 1 || count > cells))
+    ) {
+      throw new RangeError(
+        `real must be a number of cells from 1 to ${cells} for each of ${batch} images, but it is ${real}; correct it`,
+      );
+    }
     const words = questions * length;
     return tidy(() => {
+      const there = real && thereOf(real, cells);
       let image: tf.Tensor3D = linear(features, this.parameters.projector);
       let written = embedding(text.reshape([batch, words]), this.parameters.embed) as tf.Tensor3D;
-      let size = tf.ones<tf.Rank.R2>([batch, cells]);
+      let size = there ?? tf.ones<tf.Rank.R2>([batch, cells]);
       let positions = counting(batch, 0, cells);
       const behind = tf.range(0, length, 1, "float32").tile([questions]).add(cells);
       const maps: (TokenMap | undefined)[] = [];
@@ -220,16 +236,15 @@ export class TinyVLM {
           const places = numbering === "original"
             ? tf.concat([positions, behind.expandDims<tf.Tensor2D>(0).tile<tf.Tensor2D>([batch, 1])], 1)
             : counting(batch, 0, images + words);
-          const counted = reducer ? { size, proportional: reducer.proportionalAttention } : {};
+          const counted = reducer || real ? { size, proportional: reducer?.proportionalAttention } : {};
           return this.#look(layer, tf.concat([image, written], 1), places, { images, length, ...counted });
         };
         let map: TokenMap | undefined;
         const place = this.place(layer, image.shape[1]);
         if (reducer && reducer.plan(place).achieved > 0) {
-          const evidence = this.#evidence(features, text, image, written, before, look);
-          map = reducer.reduce(
-            Object.assign(evidence, place, { x: image, size, positions }, key ? { key: foldIn(key, layer) } : {}),
-          );
+          const evidence = this.#evidence(features, text, image, written, before, look, there);
+          const given = { x: image, size, positions, ...(real && { realAtStart: real }) };
+          map = reducer.reduce(Object.assign(evidence, place, given, key ? { key: foldIn(key, layer) } : {}));
           positions = positionsOf(map, positions);
           ({ x: image, size } = applyMap(map, image, size));
         }
@@ -255,8 +270,9 @@ export class TinyVLM {
    * The attention pooling over the cells of an image.
    *
    * @param features [batch, cells, channels]
+   * @param there [batch, cells]: 0 where a cell is padding. Default: none is.
    */
-  tower(features: tf.Tensor3D): TowerOutput {
+  tower(features: tf.Tensor3D, there?: tf.Tensor2D): TowerOutput {
     const { towerWidth, towerHeads } = this.config;
     const { query, key, value, proj } = this.parameters.tower;
     const perHead = towerWidth / towerHeads;
@@ -266,7 +282,9 @@ export class TinyVLM {
         x.reshape([batch, cells, towerHeads, perHead]).transpose<tf.Tensor4D>([0, 2, 1, 3]);
       const values = linear(features, value), keys = split(linear(features, key));
       const logits = tf.mul(keys, query.reshape([1, towerHeads, 1, perHead])).sum<tf.Tensor3D>(3);
-      const classAttention = tf.softmax(logits.mul<tf.Tensor3D>(perHead ** -0.5), 2);
+      const scaled = logits.mul<tf.Tensor3D>(perHead ** -0.5);
+      const ofReal = there ? tf.sub(1, there).mul(NEVER).expandDims(1).add<tf.Tensor3D>(scaled) : scaled;
+      const classAttention = tf.softmax(ofReal, 2);
       const pooled = tf.matMul(classAttention.expandDims<tf.Tensor4D>(2), split(values)); // [batch, heads, 1, perHead]
       return {
         classAttention,
@@ -355,6 +373,7 @@ export class TinyVLM {
     written: tf.Tensor3D,
     before: Looked | undefined,
     look: () => Looked,
+    there?: tf.Tensor2D,
   ): Evidence {
     const images = image.shape[1], words = written.shape[1];
     const ofImage = (all: tf.Tensor4D) => all.slice([0, 0, 0, 0], [-1, -1, images, -1]) as tf.Tensor4D;
@@ -379,7 +398,7 @@ export class TinyVLM {
       attention: toImage(ofImage(before.attention)),
     };
     if (images !== this.#cells) return { text: textView, ...ofDecoder };
-    const { imageEmbedding: _, ...seen } = this.tower(features);
+    const { imageEmbedding: _, ...seen } = this.tower(features, there);
     // a question's text in the shared space is the word that it is about
     const about = text.slice([0, 0, 1], [-1, -1, 1]).squeeze<tf.Tensor2D>([2]);
     const textEmbeddings = embedding(about, this.parameters.tower.words) as tf.Tensor3D;
@@ -424,6 +443,11 @@ function bias(batch: number, tokens: number, { images, length, size, proportiona
   const ofImage = proportional ? tf.log(tf.maximum(size, 1e-30)).mul(there) : tf.zerosLike(size);
   const counted = tf.concat([ofImage.add(tf.sub(1, there).mul(NEVER)), tf.zeros([batch, tokens - images])], 1);
   return order.add(counted.reshape([batch, 1, 1, tokens]));
+}
+
+/** 1 for the first `real[i]` cells of image i, 0 behind them: [batch, cells]. */
+function thereOf(real: readonly number[], cells: number): tf.Tensor2D {
+  return tf.tensor2d(real.map((count) => Array.from({ length: cells }, (_, cell) => Number(cell < count))));
 }
 
 /** first, first + 1, ... in each row: [batch, count - first]. */
