@@ -57,18 +57,18 @@ interface Excerpt {
   cells: unknown[][];
   /** The group of each of these rows: where another one begins, its name stands above it. */
   groups?: string[];
-  /** Characters that are shown of a cell. Default: 120. */
-  characters?: number;
+  /** A line below each of these rows, across its columns: what would make a column too wide. */
+  notes?: string[];
 }
 
 /** A table as static HTML, without scripts and styles, and as text; both end with the counts. */
-export function tableBundle({ rows, columns, names, cells, groups = [], characters }: Excerpt): Bundle {
+export function tableBundle({ rows, columns, names, cells, groups = [], notes = [] }: Excerpt): Bundle {
   const left = [
     cells.length < rows && `the first ${cells.length} rows`,
     names.length < columns && `the first ${names.length} columns`,
   ].filter(Boolean).join(" and ");
   const counts = `${counted(rows, "row")} x ${counted(columns, "column")}${left ? `; shown are ${left}` : ""}`;
-  const texts = cells.map((row) => row.map((value) => cellText(value, characters)));
+  const texts = cells.map((row) => row.map(cellText));
   const numeric = names.map((_, k) => cells.some((row) => typeof row[k] === "number"));
 
   const cell = (tag: string, text: string, k: number) =>
@@ -77,17 +77,26 @@ export function tableBundle({ rows, columns, names, cells, groups = [], characte
   const begins = (row: number) => groups[row] !== undefined && groups[row] !== groups[row - 1];
   const heading = (row: number) =>
     `<tr><th colspan="${names.length}" style="text-align: left">${escapeMarkup(groups[row])}</th></tr>`;
-  const body = texts.map((row, k) => (begins(k) ? heading(k) : "") + line("td", row)).join("");
+  const note = (row: number) =>
+    `<tr><td></td><td colspan="${names.length - 1}" style="text-align: left">${escapeMarkup(notes[row])}</td></tr>`;
+  const body = texts.map((row, k) => (begins(k) ? heading(k) : "") + line("td", row) + (notes[k] ? note(k) : "")).join(
+    "",
+  );
   const html = `<table><thead>${line("th", names)}</thead><tbody>${body}</tbody></table><p>${escapeMarkup(counts)}</p>`;
 
   const widths = names.map((name, k) => Math.max(name.length, ...texts.map((row) => row[k].length)));
   const padded = (values: string[]) =>
     values.map((text, k) => numeric[k] ? text.padStart(widths[k]) : text.padEnd(widths[k])).join("  ").trimEnd();
-  const plain = texts.flatMap((row, k) => begins(k) ? ["", groups[k], padded(row)] : [padded(row)]);
+  const indent = " ".repeat((widths[0] ?? 0) + 2);
+  const plain = texts.flatMap((row, k) => [
+    ...(begins(k) ? ["", groups[k]] : []),
+    padded(row),
+    ...(notes[k] ? [indent + notes[k]] : []),
+  ]);
   return { "text/html": html, "text/plain": [padded(names), ...plain, counts].join("\n") };
 }
 
-function cellText(value: unknown, characters = SHOWN_CHARACTERS): string {
+function cellText(value: unknown): string {
   if (value === null || value === undefined) return "";
   if (typeof value === "number") return Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(5)));
   if (value instanceof Date) return value.toISOString().replace(/T00:00:00\.000Z$/, "");
@@ -95,7 +104,7 @@ function cellText(value: unknown, characters = SHOWN_CHARACTERS): string {
     ? JSON.stringify(value, (_, v) => typeof v === "bigint" ? String(v) : v)
     : String(value);
   const line = (text ?? "").replaceAll("\n", " ");
-  return line.length > characters ? line.slice(0, characters - 1) + "…" : line;
+  return line.length > SHOWN_CHARACTERS ? line.slice(0, SHOWN_CHARACTERS - 1) + "…" : line;
 }
 
 function arqueroExcerpt(table: ColumnTable): Excerpt {

@@ -96,15 +96,19 @@ export class Catalogue<Methods extends Readonly<Record<string, AnyMethod>>> {
     return safely("the catalogue", () => {
       const families = Map.groupBy(this.rows(), ({ family }) => String(family));
       const rows = [...families.values()].flat();
-      const names = Object.keys(rows[0]).filter((name) => name !== "family");
+      const names = ["method", "paper", "needs", "trained", "traceable", "laws"];
       return tableBundle({
         rows: rows.length,
         columns: names.length,
         names,
-        cells: rows.map((row) => names.map((name) => row[name])),
+        cells: rows.map((row) =>
+          names.map((name) => name === "paper" ? `${row.paper}; ${inWords(row.section)}` : row[name])
+        ),
         groups: [...families].flatMap(([family, { length }]) => Array(length).fill(`${family}: ${length}`)),
-        characters: Infinity,
+        notes: rows.map(({ golden, cost, differs }) => `Golden: ${golden}. Costs ${cost}. Differs ${differs}.`),
       });
     });
   }
 }
+
+const inWords = (section: string | number) => /^\d/.test(String(section)) ? `section ${section}` : section;

@@ -57,8 +57,8 @@ export function leastOutliers(tokens: number): number {
  * ```ts
  * import assert from "node:assert/strict";
  * import { tf } from "tessera/tensor/mod.ts";
- * const score = tf.tensor2d([[0, 0, 0, 0, 0, 0, 9, 8, 7], [1, 1, 1, 1, 1, 1, 1, 1, 1]]);
- * assert.deepEqual([...outlierCount(score, 2).dataSync()], [2, 1]);
+ * const score = tf.tensor2d([[0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 9, 9], [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]]);
+ * assert.deepEqual([...outlierCount(score, 5).dataSync()], [2, 1]);
  * ```
  */
 export function outlierCount(score: tf.Tensor2D, most: number): tf.Tensor1D {
