@@ -32,6 +32,8 @@ const settings: Record<string, Partial<MedTokConfig> & { world?: "hard" }> = {
   "graph alone": { modality: "graph", commitOn: "normalized" },
   "full, equal subgraphs as negatives": { nceMaskDuplicates: false },
   "full, no cross-attention": { crossAttention: "none" },
+  "full, 200 steps": { steps: 200 },
+  "full, 400 steps": { steps: 400 },
   "hard world, full": { world: "hard" },
   "hard world, codebook alone": { world: "hard", sharedWeight: 0, specificWeight: 0, klWeight: 0 },
 };
@@ -51,6 +53,8 @@ export default defineExperiment({
       "graph alone",
       "full, equal subgraphs as negatives",
       "full, no cross-attention",
+      "full, 200 steps",
+      "full, 400 steps",
       "hard world, full",
       "hard world, codebook alone",
     ],
