@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { gatherTokens, randomUniform, tf, tidy } from "../tensor/mod.ts";
+import { gatherTokens, randomMask, tf, tidy } from "../tensor/mod.ts";
 import {
   type Description,
   type Initialiser,
@@ -225,8 +225,7 @@ export function dropout<T extends tf.Tensor>(x: T, rate: number, key?: tf.Tensor
   if (!(rate >= 0 && rate < 1)) throw new RangeError(`a dropout's rate must lie in [0, 1), but it is ${rate}`);
   return tidy(() => {
     if (key === undefined || rate === 0) return x.clone() as T;
-    const stays = tf.greaterEqual(randomUniform(key, x.shape), tf.scalar(rate));
-    return tf.mul<T>(x, stays.cast("float32").mul(1 / (1 - rate)));
+    return tf.mul<T>(x, randomMask(key, x.shape, rate).mul(1 / (1 - rate)));
   });
 }
 

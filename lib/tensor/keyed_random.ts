@@ -83,6 +83,32 @@ export function randomUniform(key: tf.Tensor1D, shape: number[]): tf.Tensor {
   return tf.tensor(values, shape);
 }
 
+/**
+ * 1 with probability `1 - rate`, else 0: where {@link randomUniform} of the same key and shape is at least `rate`, to the bit,
+ * but without making the numbers themselves.
+ *
+ * @param rate 0 to 1.
+ * @returns float32 of the shape.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * const key = randomKey(1);
+ * const stays = randomUniform(key, [1000]).greaterEqual(0.25).cast("float32");
+ * assert.deepEqual(randomMask(key, [1000], 0.25).arraySync(), stays.arraySync());
+ * ```
+ */
+export function randomMask(key: tf.Tensor1D, shape: number[], rate: number): tf.Tensor {
+  return tf.tidy(() => {
+    if (tensorflow === undefined || !isTracing()) {
+      return tf.greaterEqual(randomUniform(key, shape), tf.scalar(rate)).cast("float32");
+    }
+    // a uniform number is a fraction of 23 bits: comparing the bits with the fraction's is the same, and two passes less
+    const bits = statelessRandomInTrace(key, shape, "int32", MANTISSA);
+    return tf.greaterEqual(bits, tf.scalar(Math.ceil(Math.fround(rate) * 2 ** 23), "int32")).cast("float32");
+  });
+}
+
 /** One of TensorFlow's stateless random ops: the seed is an input, so a trace does not freeze the numbers. */
 function statelessRandom<T extends tf.Tensor>(op: string, seed: tf.Tensor1D, shape: number[], dtype: tf.DataType): T {
   if (isTracing()) return statelessRandomInTrace(seed, shape, dtype);
@@ -107,6 +133,7 @@ function statelessRandomInTrace<T extends tf.Tensor>(
   seed: tf.Tensor1D,
   shape: number[],
   dtype: tf.DataType,
+  keptBits = dtype === "int32" ? -1 : MANTISSA,
 ): T {
   const { binding } = tensorflow!;
   const { TF_INT32, TF_INT64, TF_UINT64 } = binding;
@@ -128,12 +155,15 @@ function statelessRandomInTrace<T extends tf.Tensor>(
     const key = asWords(mixed.slice(0, 2).reshape([1, 2]));
     const counter = asWords(tf.concat([tf.zeros([2], "int32"), mixed.slice(2, 2)]).reshape([2, 2]));
     const drawn = integers(shape, key, counter);
-    if (dtype === "int32") return drawn as T;
-    const mantissa = run("BitwiseAnd", [type("T", TF_INT32)], ids(drawn, tf.scalar(2 ** 23 - 1, "int32")));
-    return tensorflow!.createOutputTensor(mantissa).cast("float32").mul<T>(2 ** -23);
+    if (keptBits === -1) return drawn as T;
+    const kept = run("BitwiseAnd", [type("T", TF_INT32)], ids(drawn, tf.scalar(keptBits, "int32")));
+    const bits = tensorflow!.createOutputTensor(kept);
+    return dtype === "int32" ? bits as T : bits.cast("float32").mul<T>(2 ** -23);
   });
 }
 
+/** The bits of a drawn integer that become a fraction. */
+const MANTISSA = 2 ** 23 - 1;
 /** TensorFlow's number for the generator of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011. */
 const PHILOX = 1;
 const MIXING_KEY: [number, number] = [0x3ec8f720, 0x02461e29];

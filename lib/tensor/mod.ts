@@ -17,7 +17,7 @@ import * as tf from "@tensorflow/tfjs";
 
 export { tf };
 export { type Backend, backend, type BackendName } from "./backend.ts";
-export { foldIn, randomKey, randomUniform } from "./keyed_random.ts";
+export { foldIn, randomKey, randomMask, randomUniform } from "./keyed_random.ts";
 export {
   argsort,
   gatherTokens,

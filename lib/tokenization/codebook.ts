@@ -167,7 +167,41 @@ export function quantize(embedding: tf.Tensor2D, codebook: tf.Tensor2D, options:
  * @returns int32, [batch, K]
  */
 function nearest(unit: tf.Tensor2D, rows: tf.Tensor2D, K: number): tf.Tensor2D {
-  return stableTopK(tf.matMul(unit, unitRows(rows), false, true) as tf.Tensor2D, K);
+  return largest(tf.matMul(unit, unitRows(rows), false, true) as tf.Tensor2D, K);
+}
+
+/**
+ * `stableTopK` of many columns: the K largest lie in the K groups of columns whose maxima are largest (of equal ones, the
+ * earlier groups), so that only these are sorted. The same places, ties included; a maximum costs a fraction of a heap.
+ *
+ * @returns int32, [rows, K]
+ */
+function largest(scores: tf.Tensor2D, K: number): tf.Tensor2D {
+  const [rows, columns] = scores.shape;
+  const width = groupWidth(columns, K);
+  if (width === undefined) return stableTopK(scores, K);
+  const groups = scores.reshape<tf.Tensor3D>([rows, columns / width, width]);
+  const best = stableTopK(groups.max<tf.Tensor2D>(2), K);
+  // in the order of columns again, so that of equal scores the earlier column comes first
+  const order = stableTopK(best.cast<tf.Tensor2D>("float32").neg<tf.Tensor2D>(), K);
+  const chosen = tf.gather(best, order, 1, 1) as tf.Tensor2D;
+  const candidates = tf.gather(groups, chosen, 1, 1).reshape<tf.Tensor2D>([rows, K * width]);
+  const within = stableTopK(candidates, K);
+  const group = within.div<tf.Tensor2D>(tf.scalar(width, "int32"));
+  const start = (tf.gather(chosen, group, 1, 1) as tf.Tensor2D).sub<tf.Tensor2D>(group).mul(tf.scalar(width, "int32"));
+  return start.add<tf.Tensor2D>(within);
+}
+
+/** A divisor of the columns near the root of columns / K, where that is worth it; undefined where there is none. */
+function groupWidth(columns: number, K: number): number | undefined {
+  const aim = Math.sqrt(columns / K);
+  if (columns < 1000) return undefined;
+  for (let away = 0; away < aim; away++) {
+    for (const width of [Math.round(aim) + away, Math.round(aim) - away]) {
+      if (width > 1 && columns % width === 0 && columns / width > 2 * K) return width;
+    }
+  }
+  return undefined;
 }
 
 /**
@@ -293,7 +327,7 @@ function searchOf(K: number): Compiled<[tf.Tensor2D, tf.Tensor2D], Searched> {
   if (!search) {
     const body = (embedding: tf.Tensor2D, rows: tf.Tensor2D) => {
       const unit = unitRows(embedding);
-      const tokens = stableTopK(tf.matMul(unit, rows, false, true) as tf.Tensor2D, K);
+      const tokens = largest(tf.matMul(unit, rows, false, true) as tf.Tensor2D, K);
       const chosen = gatherTokens(rows.expandDims<tf.Tensor3D>(0), tokens.reshape([1, tokens.size]))
         .reshape<tf.Tensor3D>([embedding.shape[0], K, rows.shape[1]]);
       const distances = tf.sub<tf.Tensor2D>(2, tf.mul(chosen, unit.expandDims(1)).sum<tf.Tensor2D>(2).mul(2));

@@ -9,7 +9,6 @@
  */
 import {
   attentionLayer,
-  dropout,
   embedding,
   embeddingLayer,
   linear,
@@ -19,7 +18,7 @@ import {
   zeros,
 } from "../nn/mod.ts";
 import type { Described, LinearParameters } from "../nn/mod.ts";
-import { foldIn, tf, tidy } from "../tensor/mod.ts";
+import { foldIn, randomMask, tf, tidy } from "../tensor/mod.ts";
 import { quantize, type Quantized, type Slot, slotRegions } from "./codebook.ts";
 import type { MedTokConfig } from "./config.ts";
 import { slotsOf } from "./config.ts";
@@ -161,8 +160,13 @@ export function encodeModalities(
   key?: tf.Tensor1D,
 ): Encoded {
   return tidy(() => {
-    const textOf = (states: tf.Tensor3D, number: number) =>
-      linear(dropout(states, config.dropout, key && foldIn(key, number)), parameters.textMapped);
+    const textOf = (states: tf.Tensor3D, number: number) => {
+      const { weight, bias } = parameters.textMapped;
+      if (!key || config.dropout === 0) return linear(states, parameters.textMapped);
+      // dropout; what stays grows by the weights instead of by itself, of which there are many more
+      const kept = tf.mul<tf.Tensor3D>(states, randomMask(foldIn(key, number), states.shape, config.dropout));
+      return linear(kept, { weight: weight.mul<tf.Tensor2D>(1 / (1 - config.dropout)), ...(bias ? { bias } : {}) });
+    };
     const start = embedding(batch.nodes, parameters.nodes) as tf.Tensor3D;
     const graphOf = (adjacency: tf.Tensor3D) => encodeGraphs(start, adjacency, parameters.gcn);
     const featuresOf = (text: tf.Tensor3D, graph: tf.Tensor3D): Features => (

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { backend, compile, foldIn, randomKey, randomUniform, tf, tidy } from "tessera/tensor/mod.ts";
+import { backend, compile, foldIn, randomKey, randomMask, randomUniform, tf, tidy } from "tessera/tensor/mod.ts";
 import { tensorflow } from "tessera/tensor/backend.ts";
 
 const onTensorFlow = tensorflow !== undefined;
@@ -273,7 +273,11 @@ for (const [name, make] of Object.entries(optimizers)) {
 }
 
 testClean("random numbers differ from key to key, and are the eager ones", () => {
-  const draw = (key: tf.Tensor1D) => [randomUniform(key, [50]), randomUniform(foldIn(key, 3), [2, 2])];
+  const draw = (key: tf.Tensor1D) => [
+    randomUniform(key, [50]),
+    randomUniform(foldIn(key, 3), [2, 2]),
+    randomMask(key, [500], 0.1),
+  ];
   const keys = [randomKey(1, 0), randomKey(1, 1), randomKey(-5, 7)];
   const compiled = [false, true].map((xla) => compile(draw, { xla }));
   const seen = new Set<number>();

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { straightThrough, tf } from "../../lib/tensor/mod.ts";
+import { compile, straightThrough, tf } from "../../lib/tensor/mod.ts";
 import { codebookRegions, quantize, quantizeMany, type Slot, slotRegions, slots } from "../../lib/tokenization/mod.ts";
 import { random } from "../../lib/random.ts";
 import { assertClose } from "../golden/cases.ts";
@@ -195,4 +195,28 @@ Deno.test("many embeddings in blocks have the tokens, weights and vectors of one
     /559 numbers are no whole number of vectors/,
   );
   await assert.rejects(quantizeMany(numbers, codebook, { K: 91 }), /K must be a whole number from 1 to 90/);
+});
+
+Deno.test("a large codebook is searched group by group: the same tokens, ties included, and the same gradients", () => {
+  const draw = random(4, "groups");
+  const rows = Array.from({ length: 1200 }, () => [...draw.normals(6)].map((value) => Math.round(value * 2) || 1));
+  const embedding = tf.tensor2d(Array.from({ length: 40 }, () => [4, ...[...draw.normals(5)].map(Math.round)]));
+  // with one row more, which is far from all, the columns have no divisor and are sorted as a whole
+  const whole = tf.tensor2d([...rows, [-1, 0, 0, 0, 0, 0]]);
+  const grouped = tf.tensor2d(rows);
+  const K = 5;
+  const expected = quantize(embedding, whole, { K }), got = quantize(embedding, grouped, { K });
+  const distances = expected.distances.arraySync();
+  assert.ok(distances.some((row) => new Set(row.map((value) => value.toFixed(6))).size < K), "some are ties");
+  assert.deepEqual(got.tokens.arraySync(), expected.tokens.arraySync());
+  assertClose(got.weights.arraySync(), expected.weights.arraySync(), "weights", 1e-6);
+  const gradients = (codebook: tf.Tensor2D) =>
+    tf.grads((x, rows) => {
+      const { out, codebookLoss, commitment } = quantize(x as tf.Tensor2D, rows as tf.Tensor2D, { K });
+      return tf.addN([out.square().sum(), codebookLoss, commitment]);
+    })([embedding, codebook]).map((gradient) => gradient.slice([0, 0], [40, 6]).arraySync());
+  assertClose(gradients(grouped), gradients(whole), "gradients", 1e-6);
+  const compiled = compile((x: tf.Tensor2D, rows: tf.Tensor2D) => quantize(x, rows, { K }).tokens, { xla: false });
+  assert.deepEqual(compiled(embedding, grouped).arraySync(), expected.tokens.arraySync());
+  compiled.dispose();
 });
