@@ -106,6 +106,28 @@ exercise({
 });
 
 exercise({
+  name: "abduction",
+  cases: [
+    { args: [100, 103, 1.02], expect: 0.01, hint: "it was multiplied by 1.03, of which 1.02 was the law" },
+    { args: [50, 40, 0.8], expect: 0, hint: "all of it was the law" },
+    { args: [10, 9, 1], expect: -0.1, hint: "chance can take away, too" },
+  ],
+});
+
+exercise({
+  name: "error of the answers",
+  cases: [
+    {
+      args: [[[9, 4], [1]], 100],
+      expect: 100 * Math.sqrt(2.5) / 100,
+      hint: "4 and 1 are the last ones: their mean is 2.5",
+    },
+    { args: [[[7, 7, 0], [3, 0]], 1150], expect: 0, hint: "what comes before the last does not count" },
+    { args: [[[100]], 1000], expect: 1, hint: "an error of 10 in 1000 is 1 %" },
+  ],
+});
+
+exercise({
   name: "the temporal concept",
   cases: [
     {

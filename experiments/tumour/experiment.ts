@@ -7,36 +7,64 @@
  *
  * @module
  */
-import { tumourCohort } from "../../lib/data/mod.ts";
+import { tumourCohort, tumourTensors } from "../../lib/data/mod.ts";
 import { defineExperiment } from "../../lib/experiment/mod.ts";
 import { random } from "../../lib/random.ts";
 import { tf, tidy } from "../../lib/tensor/mod.ts";
-import { tumourTensors } from "../../lib/data/mod.ts";
 import { balanceOf } from "./balance.ts";
 import { oneStepNRMSE } from "./metrics.ts";
 import { batchOf } from "./models/parts.ts";
+import type { Predictor } from "./models/predictor.ts";
 import { lastValue, oracle, population } from "./models/simple.ts";
 import { type OneStepModel, trainCLEF, trainCRN } from "./train.ts";
+import { trainGNet } from "./train_gnet.ts";
+import { trainMSM } from "./train_msm.ts";
+import { trainRMSN } from "./train_rmsn.ts";
+import { trainCausalTransformer } from "./train_transformer.ts";
+import type { Fit } from "../../lib/train/mod.ts";
 import { type TumourWorld, tumourWorld } from "./world.ts";
 
 const trained = {
   "CRN": trainCRN,
   "CRN (α=0)": (world, options) => trainCRN(world, { ...options, balanced: false }),
   "CLEF head": trainCLEF,
+  "G-Net": trainGNet,
+  "RMSN": (world, options) => trainRMSN(world, { ...options, horizon: 0 }),
+  "CT": trainCausalTransformer,
+  "CT (α=0)": (world, options) => trainCausalTransformer(world, { ...options, balanced: false }),
 } as const satisfies Record<
   string,
-  (world: TumourWorld, options: { seed: number; signal: AbortSignal }) => Promise<OneStepModel>
+  (world: TumourWorld, options: { seed: number; signal: AbortSignal }) => Promise<TrainedModel>
 >;
+
+/** A trained model; those with one representation of a history are diagnosed. */
+interface TrainedModel extends Pick<Predictor, "oneStep"> {
+  dispose(): void;
+  readonly fit?: Fit;
+  readonly represent?: OneStepModel["represent"];
+}
 
 export default defineExperiment({
   name: "tumour",
   version: 1,
   question: "Does a model that multiplies the present volume answer what-if questions better than one that adds to it?",
   grid: {
-    gamma: [0, 4],
-    model: ["last value", "POP", "ORACLE", "CLEF head", "CRN", "CRN (α=0)"],
+    gamma: [0, 1, 2, 3, 4],
+    model: [
+      "last value",
+      "POP",
+      "ORACLE",
+      "MSM",
+      "CLEF head",
+      "CRN",
+      "CRN (α=0)",
+      "G-Net",
+      "RMSN",
+      "CT",
+      "CT (α=0)",
+    ],
   },
-  seeds: [10, 101],
+  seeds: [10, 101, 1010, 10101, 101010],
   async row({ gamma, model }, { seed, signal }) {
     const world = tumourWorld({ gamma, seed });
     const test = world.oneStep();
@@ -53,14 +81,20 @@ export default defineExperiment({
         return { ...errorsOf(await population(world.train.patients).oneStep(test)), ...none };
       case "ORACLE":
         return { ...errorsOf(await oracle.oneStep(test)), ...none };
+      case "MSM":
+        return { ...errorsOf(await trainMSM(world, { horizon: 0 }).oneStep(test)), ...none };
       default: {
-        const made = await trained[model](world, { seed, signal });
+        const made: TrainedModel = await trained[model](world, { seed, signal });
         const errors = errorsOf(await made.oneStep(test));
-        const { treatmentTold, discrepancy } = diagnose(world, made);
+        const found = made.represent && diagnose(world, made.represent);
         made.dispose();
-        const { epochs, seconds } = made.fit;
-        const balance = { treatmentTold: rounded(treatmentTold), discrepancy: rounded(discrepancy) };
-        return { ...errors, ...balance, epochs, trainingSeconds: Number(seconds.toFixed(1)) };
+        return {
+          ...errors,
+          treatmentTold: found ? rounded(found.treatmentTold) : null,
+          discrepancy: found ? rounded(found.discrepancy) : null,
+          epochs: made.fit?.epochs ?? null,
+          trainingSeconds: made.fit ? Number(made.fit.seconds.toFixed(1)) : null,
+        };
       }
     }
   },
@@ -74,7 +108,7 @@ export default defineExperiment({
 /** Days of the validation cohort, at which the representation is looked at. */
 const DAYS = 4000;
 
-function diagnose({ gamma, seed, scaling }: TumourWorld, { represent }: OneStepModel) {
+function diagnose({ gamma, seed, scaling }: TumourWorld, represent: OneStepModel["represent"]) {
   const cohort = tumourCohort({ patients: 1000, seed, split: "validation", gamma });
   const tensors = tumourTensors(cohort, scaling);
   const batch = batchOf(tensors);

@@ -1,6 +1,6 @@
 /**
- * Runs the rows that are missing and collects them: `deno run -A experiments/tumour/run.ts [GAMMA...]`. Each row is kept as
- * soon as it is there; a run that was stopped goes on with the next.
+ * Runs the rows that are missing and collects them: `deno run -A experiments/tumour/run.ts --gamma 0,4 --models "CRN,POP"`.
+ * Each row is kept as soon as it is there; a run that was stopped goes on with the next.
  *
  * @module
  */
@@ -8,15 +8,18 @@ import { collect, runExperiment } from "../../lib/experiment/mod.ts";
 import experiment from "./experiment.ts";
 
 const folder = new URL(".", import.meta.url);
-const gammas = Deno.args.map(Number);
+const chosen = (option: string) => {
+  const at = Deno.args.indexOf(option);
+  return at < 0 ? undefined : Deno.args[at + 1]?.split(",");
+};
+const [gammas, models] = ["--gamma", "--models"].map(chosen);
 const { failed } = await runExperiment(experiment, {
   folder,
-  only: ({ gamma }) => !gammas.length || gammas.includes(gamma),
+  only: ({ gamma, model }) => (gammas?.includes(String(gamma)) ?? true) && (models?.includes(model) ?? true),
   onRow: ({ task, row, error }) => {
     const { gamma, model } = task.cell;
-    console.log(
-      `gamma ${gamma}, ${model}, seed ${task.seed}: ${error ?? `${row?.results[0].last} in ${row?.seconds} s`}`,
-    );
+    const what = error ?? `${row?.results[0].last} in ${row?.seconds} s`;
+    console.log(`gamma ${gamma}, ${model}, seed ${task.seed}: ${what}`);
   },
 });
 await collect(experiment, { folder });

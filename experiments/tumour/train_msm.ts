@@ -40,7 +40,9 @@ export function trainMSM(
           tensors.currentTreatments[cell * 2] = treatment & 1;
           tensors.currentTreatments[cell * 2 + 1] = treatment >> 1;
         }
-        msmOneStep(tensors, model).forEach((value, cell) => predicted[cell * 4 + treatment] = value * std + mean);
+        msmOneStep(tensors, model, { parity }).forEach((value, cell) =>
+          predicted[cell * 4 + treatment] = value * std + mean
+        );
       }
       return predicted;
     },

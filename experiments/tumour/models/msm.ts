@@ -4,8 +4,8 @@
  *
  * Robins, Hernán and Brumback, "Marginal Structural Models and Causal Inference in Epidemiology", Epidemiology 11 (5), 2000,
  * doi:10.1097/00001648-200009000-00011; as in Melnychuk et al., ICML 2022, arXiv:2204.07258. Golden cases `msm.regression`,
- * `msm.propensity`. The code's prediction beyond a day looks at the true volume of the next one, and adds up one treatment
- * less than it was fitted with (`parity: true`); ours look at nothing after the origin.
+ * `msm.propensity`. The code predicts the first day by the second; beyond a day it looks at the true volume of the next one,
+ * and adds up one treatment less than it was fitted with (`parity: true`); ours look at nothing after the origin.
  *
  * @module
  */
@@ -24,7 +24,7 @@ const valueOf = ({ coefficients, intercept }: Linear, x: ArrayLike<number>): num
   return sum;
 };
 
-/** What is known of a row at a step: sum of past treatments, the last two outcomes (older first), the patient's type. */
+/** What is known of a row at a step, not the first: sum of past treatments, the last two outcomes (older first), the patient's type. */
 function known(tensors: TumourTensors, row: number, t: number): number[] {
   const { steps, treatments, prevTreatments, prevOutputs, staticFeatures } = tensors;
   const sums = Array.from({ length: treatments }, () => 0);
@@ -133,15 +133,25 @@ export function fitMSM(tensors: TumourTensors, weights: ArrayLike<number>, horiz
   return { regressions };
 }
 
-/** The next outcome at each step, [rows, steps]; at the first, which has no past, that of the second. */
-export function msmOneStep(tensors: TumourTensors, { regressions: [next] }: MSM): Float64Array {
+/**
+ * The next outcome at each step, [rows, steps].
+ *
+ * @param parity As the code: at the first step, which has no past, the prediction of the second. Default: false, there the
+ *   one outcome that is known stands for both.
+ */
+export function msmOneStep(
+  tensors: TumourTensors,
+  { regressions: [next] }: MSM,
+  { parity = false }: { readonly parity?: boolean } = {},
+): Float64Array {
   const { rows, steps } = tensors;
   const predicted = new Float64Array(rows * steps);
   for (let row = 0; row < rows; row++) {
-    for (let t = 1; t < steps; t++) {
-      predicted[row * steps + t] = valueOf(next, [...known(tensors, row, t), ...planned(tensors, row, t, t)]);
+    for (let t = 0; t < steps; t++) {
+      const x = t > 0 ? known(tensors, row, t) : firstDay(tensors, row);
+      predicted[row * steps + t] = valueOf(next, [...x, ...planned(tensors, row, t, t)]);
     }
-    predicted[row * steps] = predicted[row * steps + 1];
+    if (parity) predicted[row * steps] = predicted[row * steps + 1];
   }
   return predicted;
 }
@@ -171,6 +181,7 @@ export function msmSequences(
   return predicted;
 }
 
+/** The same on the first day. */
 function firstDay({ steps, treatments, prevOutputs, staticFeatures }: TumourTensors, row: number): number[] {
   const first = prevOutputs[row * steps];
   return [...Array.from({ length: treatments }, () => 0), first, first, staticFeatures[row]];

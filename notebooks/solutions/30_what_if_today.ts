@@ -1,0 +1,9 @@
+/** Solutions to the exercises of `30_what_if_today`, under the names that `check` knows. */
+export const solutions = {
+  "abduction": (today: number, tomorrow: number, lawFactor: number): number => tomorrow / today - lawFactor,
+
+  "error of the answers": (squared: number[][], deadly: number): number => {
+    const last = squared.map((row) => row.at(-1)!);
+    return 100 * Math.sqrt(last.reduce((sum, value) => sum + value, 0) / last.length) / deadly;
+  },
+};
