@@ -146,3 +146,11 @@ Deno.test("settings of an unknown gamma, a horizon that is too far, and a resume
     await Deno.remove(folder, { recursive: true });
   }
 });
+
+Deno.test("the experiment's page is what its rows say", async () => {
+  const { readmeOf } = await import("../../experiments/tumour/report.ts");
+  assert.equal(
+    await Deno.readTextFile(new URL("../../experiments/tumour/README.md", import.meta.url)),
+    await readmeOf(),
+  );
+});
