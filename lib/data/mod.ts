@@ -90,6 +90,7 @@ export {
 } from "./simulated/tumour_tensors.ts";
 export { type GlucoseInput, type GlucosePatient, simulateGlucose } from "./simulated/glucose.ts";
 export { type SimulatedCells, wotLike } from "./simulated/cells.ts";
+export { type SemiSynthetic, semiSynthetic } from "./simulated/semi_synthetic.ts";
 export { t1dTwins, type Twins } from "./simulated/twins.ts";
 export { type Change, type LabWorld, simulateSubject } from "./simulated/lab_world.ts";
 export { type SimulatedTrajectories, synthLab, synthLabWorld } from "./simulated/synth_lab.ts";
