@@ -7,6 +7,8 @@ import { oneStepNRMSE, sequenceNRMSE } from "../../experiments/tumour/metrics.ts
 import { publishedSettings } from "../../experiments/tumour/models/published.ts";
 import { lastValue, oracle, population } from "../../experiments/tumour/models/simple.ts";
 import { trainCLEF, trainCRN, trainCRNDecoder } from "../../experiments/tumour/train.ts";
+import { trainCLEFAhead } from "../../experiments/tumour/train_clef_ahead.ts";
+import { aheadCondition } from "../../experiments/tumour/models/clef.ts";
 import { trainGNet } from "../../experiments/tumour/train_gnet.ts";
 import { trainMSM } from "../../experiments/tumour/train_msm.ts";
 import { trainRMSN } from "../../experiments/tumour/train_rmsn.ts";
@@ -59,6 +61,7 @@ Deno.test("every model trains and answers both kinds of questions", { ignore: ig
     "G-Net": await trainGNet(world, { ...options, futures: 2 }),
     RMSN: await trainRMSN(world, { ...options, epochs: 2 }),
     CT: await trainCausalTransformer(world, options),
+    "CLEF, delayed": await trainCLEFAhead(world, options),
     "CT (α=0)": await trainCausalTransformer(world, { ...options, balanced: false }),
   };
   for (const [name, model] of Object.entries(models)) {
@@ -121,6 +124,15 @@ Deno.test("a concept of 1 leaves the volume as it is, and nothing stays nothing"
   outcome.dataSync().forEach((z, i) =>
     assert.ok(Math.abs(z * 60 + 10 - volumes[i]) < 1e-3 * (1 + volumes[i]), `${z * 60 + 10}`)
   );
+});
+
+Deno.test("the condition of a delayed edit holds the plan, then zeros, then which day is asked about", () => {
+  const [none, both] = [tf.tensor2d([[1, 0, 0, 0]]), tf.tensor2d([[0, 0, 0, 1]])];
+  const [row] = aheadCondition([none, both]).arraySync();
+  assert.deepEqual(row.slice(0, 8), [1, 0, 0, 0, 0, 0, 0, 1]);
+  assert.deepEqual(row.slice(8, 24), new Array(16).fill(0));
+  assert.deepEqual(row.slice(24), [0, 1, 0, 0, 0, 0]);
+  assert.throws(() => aheadCondition(new Array(7).fill(none)), /made for 1 to 6 days ahead, but the plan has 7/);
 });
 
 Deno.test("settings of an unknown gamma, a horizon that is too far, and a resume with another seed are refused", {
