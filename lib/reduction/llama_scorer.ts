@@ -20,6 +20,8 @@ export interface LlamaScorerOptions {
   readonly name?: string;
   /** Text to tokens with their places. Default: the model's tokenizer, where it can say places (`stories260k`'s can). */
   readonly tokenize?: (text: string) => TextTokens;
+  /** Whether XLA compiles the runs: seconds at first, faster then. Default: false. */
+  readonly xla?: boolean;
 }
 
 /**
@@ -53,7 +55,10 @@ export function paddedLength(length: number, context: number): number {
  * scorer.dispose();
  * ```
  */
-export function llamaScorer(model: Llama, { name = "the model", tokenize }: LlamaScorerOptions = {}): LlamaScorer {
+export function llamaScorer(
+  model: Llama,
+  { name = "the model", tokenize, xla = false }: LlamaScorerOptions = {},
+): LlamaScorer {
   const { tokenizer } = model;
   const begin = tokenizer?.begin;
   const read = tokenize ??
@@ -67,7 +72,7 @@ export function llamaScorer(model: Llama, { name = "the model", tokenize }: Llam
     const { logits } = model.forward(tokens.slice([0, 0], [-1, count]) as tf.Tensor2D);
     const next = tf.oneHot(tokens.slice([0, 1], [-1, count]), vocabulary);
     return tf.sub<tf.Tensor2D>(logits.mul(next).sum(2), tf.logSumExp(logits, 2));
-  }, { maxTraces: 64 });
+  }, { maxTraces: 64, xla });
 
   const context = model.config.context;
   return {

@@ -134,7 +134,7 @@ export async function longllmlingua(
     stages,
     ...(asked ? { prefix: asked.ids, contrast: true } : {}),
   });
-  const kept = mustStay.slice(), score = new Float32Array(all).fill(Number.NEGATIVE_INFINITY); // in documents that went
+  const kept = mustStay.slice(), score = new Float32Array(all).fill(NaN); // not judged: in documents that went
   places.forEach((place, i) => {
     kept[place] = decision.kept[i];
     score[place] = decision.score[i];

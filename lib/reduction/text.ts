@@ -8,6 +8,7 @@
  * @module
  */
 import { BudgetConflict, BudgetOutOfRange, ReductionError } from "../nn/reduction_errors.ts";
+import type { TextLook } from "../plot/text_microscope.ts";
 import { tick } from "../stop.ts";
 
 /** A text in tokens: ids, and where each token stands in the text. */
@@ -64,19 +65,6 @@ export interface CompressedText {
   readonly notes: readonly string[];
   /** Seconds by stage. */
   readonly seconds: Readonly<Record<string, number>>;
-}
-
-/** A text whose reduction is to be looked at: what a picture of it needs, in plain arrays. */
-export interface TextLook {
-  readonly text: string;
-  readonly starts: ArrayLike<number>;
-  readonly ends: ArrayLike<number>;
-  /** One for each layer, rate or method; the same tokens in each. */
-  readonly layers: readonly {
-    readonly label: string;
-    readonly kept: ArrayLike<number>;
-    readonly score: ArrayLike<number>;
-  }[];
 }
 
 /** Times the stages of a run; a stage that occurs several times is added up. */
@@ -157,7 +145,7 @@ export function tokensOf(scorer: Pick<LanguageScorer, "tokenize">, text: string)
 export interface ScoreTokensOptions {
   /** Tokens of the window before that a window begins with, so that its first ones know what they follow. Default: a quarter of the context. */
   readonly overlap?: number;
-  /** Windows that the model gets at once. Default: 8. */
+  /** Windows that the model gets at once. Default: 4. */
   readonly batch?: number;
 }
 
@@ -181,7 +169,7 @@ export interface ScoreTokensOptions {
 export async function scoreTokens(
   scorer: Pick<LanguageScorer, "name" | "context" | "logProbabilities">,
   ids: Int32Array,
-  { overlap = Math.floor(scorer.context / 4), batch = 8 }: ScoreTokensOptions = {},
+  { overlap = Math.floor(scorer.context / 4), batch = 4 }: ScoreTokensOptions = {},
 ): Promise<{ values: Float32Array; windows: number }> {
   const { context } = scorer;
   if (!Number.isInteger(overlap) || overlap < 0 || overlap >= context) {
@@ -376,7 +364,7 @@ export function compressedText(decision: TextDecision): CompressedText {
 }
 
 /**
- * Several reductions of one text, one above the other: what a picture with a slider shows.
+ * Several reductions of one text, one above the other: what `textFigure` of `lib/plot` shows with a slider.
  *
  * @param label Of each; default: the method and its rate.
  * @throws {RangeError} Where they are not of the same text in the same tokens.

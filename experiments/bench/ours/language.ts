@@ -5,6 +5,7 @@
  */
 import type { Job } from "../workloads/language.ts";
 import { prepareStory } from "./stories.ts";
+import { preparePrompt } from "./prompts.ts";
 import type { Ready } from "./worker.ts";
 
 /** Makes a workload ready. */
@@ -13,5 +14,7 @@ export function prepare(job: Job): Promise<Ready> {
     case "story":
     case "story_prompt":
       return prepareStory(job);
+    case "prompt_compression":
+      return preparePrompt(job);
   }
 }
