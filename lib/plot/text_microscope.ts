@@ -145,6 +145,9 @@ export function textFigure(look: TextLook, options: TextFigureOptions = {}): Fig
   const alt = `Text of ${count} tokens with a slider over ${slider}; shown is ${layers[active].label}. ` +
     `${caption(active)}: ${first.join(", ")}${stays(active) > 12 ? ", ..." : ""}.`;
   const top = title ? 66 : 34, bottom = layers.length > 1 ? 74 : 10;
+  // long labels stand in the middle of their ticks: the slider ends before the picture does
+  const longest = Math.max(...[layers[0], layers[layers.length - 1]].map(({ label }) => label.length));
+  const inward = Math.min(0.2, Math.max(0, 3.2 * longest - 12) / (columns * CHARACTER));
   return figure(data, {
     ...(title ? { title: { text: title } } : {}),
     width: Math.round(columns * CHARACTER) + 24,
@@ -166,7 +169,9 @@ export function textFigure(look: TextLook, options: TextFigureOptions = {}): Fig
       yanchor: "bottom",
       yshift: 4,
     }],
-    ...(layers.length > 1 ? { sliders: [figureSlider(steps, active, `${slider}: `)] } : {}),
+    ...(layers.length > 1
+      ? { sliders: [{ ...figureSlider(steps, active, `${slider}: `), x: inward, len: 1 - 2 * inward }] }
+      : {}),
   }, { alt });
 }
 

@@ -396,6 +396,32 @@ export function lookAtText(
 }
 
 /**
+ * One text through the layers of a model: what stays after each, and by which score (SpAtten's `cascade`, say).
+ *
+ * @param layers `score` and `kept` of each layer, one number per token.
+ *
+ * @example
+ * ```ts
+ * import assert from "node:assert/strict";
+ * const tokens = { ids: new Int32Array(1), starts: Int32Array.of(0), ends: Int32Array.of(2) };
+ * const look = lookAtLayers("ab", tokens, { score: [[0.5], [0.25]], kept: [[1], [0]] });
+ * assert.deepEqual(look.layers.map(({ label, kept }) => [label, kept[0]]), [["1", 1], ["2", 0]]);
+ * ```
+ */
+export function lookAtLayers(
+  text: string,
+  { starts, ends }: TextTokens,
+  { score, kept }: { readonly score: readonly ArrayLike<number>[]; readonly kept: readonly ArrayLike<number>[] },
+): TextLook {
+  return {
+    text,
+    starts,
+    ends,
+    layers: kept.map((stays, layer) => ({ label: `${layer + 1}`, kept: stays, score: score[layer] })),
+  };
+}
+
+/**
  * How many windows there were, as a note; none for one window.
  *
  * @example

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { random } from "../../lib/random.ts";
 import { randomKey, tf, tidy } from "../../lib/tensor/mod.ts";
+import { textFigure } from "../../lib/plot/mod.ts";
 import {
   aboveThreshold,
   cascade,
@@ -11,6 +12,7 @@ import {
   llmlingua,
   llmlingua2,
   longllmlingua,
+  lookAtLayers,
   lookAtText,
   ltpThreshold,
   randomWords,
@@ -304,4 +306,21 @@ Deno.test("what LTP and SpAtten keep is nested from layer to layer", () => {
       }
     }
   });
+});
+
+Deno.test("texts are drawn as they were compressed, and layer by layer", async () => {
+  const text = someText(2);
+  const results = [
+    await selectiveContext(scorer, text, { keepRate: 0.5 }),
+    await llmlingua(scorer, text, { keepRate: 0.5 }),
+  ];
+  const fig = textFigure(lookAtText(results), { slider: "method" });
+  const stay = results[1].kept.reduce((sum, one) => sum + one, 0);
+  assert.match(fig.alt, new RegExp(`${stay} of ${results[1].kept.length} tokens stay`));
+  const tokens = tokenize("one two three"); // "three" has two
+  const maps = [1, 2].map((layer) => tf.softmax(tf.tensor3d(random(layer).normals(16), [1, 4, 4])) as tf.Tensor3D);
+  const look = lookAtLayers("one two three", tokens, cascade(maps, [3, 2]));
+  assert.match(textFigure(look).alt, /2 of 4 tokens stay/);
+  assert.match(textFigure(look, { active: 0 }).alt, /3 of 4 tokens stay/);
+  tf.dispose(maps);
 });
