@@ -229,3 +229,25 @@ exercise({
     { args: [6, 10], expect: "shared", hint: "a third is rounded down, and the middle gets what is left" },
   ],
 });
+
+exercise({
+  name: "largest gain of a batch",
+  cases: [
+    { args: [16, 16, 1, 0.5], expect: 32 / 24, hint: "one text: (W + KV) / (W + rate x KV)" },
+    {
+      args: [16, 16, 8, 0.1],
+      expect: 144 / 28.8,
+      hint: "eight texts have eight caches, but the weights are read once",
+    },
+    { args: [10, 5, 3, 1], expect: 1, hint: "nothing forgotten, nothing gained" },
+  ],
+});
+
+exercise({
+  name: "sinks and recent tokens",
+  cases: [
+    { args: [10, 5, 2], expect: [0, 1, 7, 8, 9], hint: "two sinks, and the last three" },
+    { args: [6, 6, 4], expect: [0, 1, 2, 3, 4, 5], hint: "there is room for all, and none comes twice" },
+    { args: [3, 8, 4], expect: [0, 1, 2], hint: "a text shorter than the cache is kept whole" },
+  ],
+});

@@ -61,7 +61,7 @@ export interface CacheWeights {
 
 /** A second reading, after the prompt: the queries of a text that repeats it, against the whole cache. See `replay`. */
 export interface ReplayView {
-  /** The tokens of this reading. */
+  /** The tokens of this reading; of the first prompt, where there is a batch. */
   readonly text: readonly number[];
   /** [batch, rows, width]: its hidden states in this layer, after the norm. */
   readonly hidden: tf.Tensor3D;

@@ -121,7 +121,7 @@ export function readPrompt(
     const views = layers.map((states, layer): CacheView =>
       cacheView({ ...partsOf(model, layer, states, length), ...(key ? { key: foldIn(key, layer) } : {}) })
     );
-    const asked = policy?.replay ? withReplays(model, views, policy.replay(tokens[0])) : views;
+    const asked = policy?.replay ? withReplays(model, views, tokens.map((row) => policy.replay!(row))) : views;
     const changes = policy?.afterPrompt?.(asked) ?? [];
     const remember = policy?.everySteps ? Math.min(policy.everySteps.remember ?? 1, length) : 0;
     const done = views.map((view, layer) => {
@@ -220,15 +220,18 @@ function lastOf(hidden: tf.Tensor3D, rows: number): tf.Tensor3D {
   return hidden.slice([0, hidden.shape[1] - rows, 0], [-1, -1, -1]);
 }
 
-/** The views with the readings of each text, against all of the prompt. */
-function withReplays(model: Llama, views: readonly CacheView[], texts: readonly (readonly number[])[]): CacheView[] {
-  const [batch] = views[0].keys.shape;
+/** The views with the readings of each text, against all of the prompt. Each prompt of a batch has texts of its own. */
+function withReplays(
+  model: Llama,
+  views: readonly CacheView[],
+  texts: readonly (readonly (readonly number[])[])[],
+): CacheView[] {
   const whole: KVLayers = views.map(({ keys, values, positions }) => ({ keys, values, positions }));
   const length = views[0].tokens;
   const next = tf.fill([views.length], length) as tf.Tensor1D;
-  const replays = texts.map((text) => {
+  const replays = texts[0].map((text, index) => {
     model.refuseLength(length + text.length, "the prompt with a text that repeats it");
-    const rows = tf.tensor2d(Array.from({ length: batch }, () => [...text]), undefined, "int32");
+    const rows = tf.tensor2d(texts.map((ofPrompt) => [...ofPrompt[index]]), undefined, "int32");
     const { layers } = continuer(model)(rows, whole, next);
     return layers.map((states, layer): ReplayView => ({
       text,

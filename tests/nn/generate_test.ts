@@ -241,6 +241,26 @@ Deno.test("a policy sees queries, keys before the rotation and attention as the 
   assert.equal(views.length, 2);
 });
 
+Deno.test("each prompt of a batch is read again with its own text", () => {
+  const model = small();
+  const rows = [prompt, prompt.toReversed()];
+  const queries = (of: number[][]) => {
+    let seen: tf.Tensor4D | undefined;
+    const cache: CachePolicy = {
+      name: "look",
+      needs: ["replays"],
+      replay: (tokens) => [tokens.slice(3, 9)],
+      afterPrompt: (views) => {
+        seen = tf.keep(views[1].replays![0].queries.clone());
+        return [];
+      },
+    };
+    readPrompt(model, of, { cache });
+    return seen!;
+  };
+  assert.ok(difference(queries(rows).slice([1, 0, 0, 0]), queries([rows[1]])) < 1e-5);
+});
+
 Deno.test("a step as a graph and by XLA choose the same tokens, and say the same to the last digits", async () => {
   const model = small();
   const graph = await generate(model, prompt, { maxTokens: 12, keepLogits: true, xla: false });
