@@ -20,6 +20,9 @@ import { planOf } from "./run.ts";
 import { Store } from "./store.ts";
 import { markdownTable, reproduction } from "./table.ts";
 
+/** Stands on each page that is made here; a page without it was written by somebody. */
+const WRITTEN_BY = "Written by `task reproduce`";
+
 /** A page of an experiment, and the words that its lines came to. */
 export interface Page {
   readonly name: string;
@@ -61,7 +64,7 @@ export async function pageOf({ experiment, module }: Declared): Promise<Page> {
 
 **${question}**
 
-${state}${paper ? ` Published: ${paper.cite}.` : ""} Written by \`task reproduce ${name}\` from the rows.
+${state}${paper ? ` Published: ${paper.cite}.` : ""} ${WRITTEN_BY} from the rows.
 
 ${paper ? markdownTable(lines, 4) : markdownTable(shown.map(withoutRecords), 4)}`;
   return { name, text, words: lines.map(({ agreement }) => String(agreement)), rows: there, of: all };
@@ -116,7 +119,7 @@ export function matrixOf(lines: readonly Row[], words: ReadonlyMap<string, reado
   const run = shown.filter(({ experiment }) => experiment !== null).length;
   return `# Every table and figure of the three papers
 
-${run} of ${shown.length} have an experiment here; of the others the reason is given. Written by \`task reproduce\` from
+${run} of ${shown.length} have an experiment here; of the others the reason is given. ${WRITTEN_BY} from
 \`tables.csv\` and the committed rows. *Agreement* is computed: \`within interval\` (the published number lies in our
 interval over seeds), \`same order\`, \`differs\`, \`not comparable\`. Hours are for two cores.
 
@@ -129,24 +132,33 @@ function counted(words: readonly string[]): string {
   return groups.sort((a, b) => b.count - a.count).map(({ word, count }) => `${word} (${count})`).join(", ");
 }
 
+/** Every page that `reproduce` writes, by its path below the folder of experiments, and what could not be reproduced. */
+export interface Reproduction {
+  readonly pages: ReadonlyMap<string, string>;
+  /** A line about each experiment. */
+  readonly summary: readonly string[];
+  /** One sentence each. */
+  readonly complaints: readonly string[];
+}
+
 /**
- * Writes the pages of the named experiments, and the matrix. An experiment with a page of its own kind (a `report.ts`
- * that exports `readmeOf`) keeps it.
+ * Makes the pages of the named experiments, and the matrix. An experiment with a page of its own kind keeps it: one that a
+ * `report.ts` makes of the rows (`readmeOf`), or one written by hand.
  *
- * @returns What could not be reproduced, one sentence each.
+ * @param names Default: all.
  */
-export async function reproduce(names: readonly string[]): Promise<string[]> {
-  const complaints: string[] = [];
-  const words = new Map<string, readonly string[]>();
+export async function reproduce(names: readonly string[] = experimentNames()): Promise<Reproduction> {
+  const pages = new Map<string, string>(), words = new Map<string, readonly string[]>();
+  const summary: string[] = [], complaints: string[] = [];
   for (const name of experimentNames()) {
     try {
       const declared = await experimentAt(moduleOf(name), false);
       const page = await pageOf(declared);
       words.set(name, page.words);
-      if (names.length && !names.includes(name)) continue;
+      if (!names.includes(name)) continue;
       const text = await ownPageOf(declared) ?? page.text;
-      await writeAtomically(new URL(`${name}/README.md`, experimentsFolder()), new TextEncoder().encode(text));
-      console.log(`${name}: ${page.rows} of ${page.of} rows; ${counted(page.words)}`);
+      if (!await isByHand(name)) pages.set(`${name}/README.md`, text);
+      summary.push(`${name}: ${page.rows} of ${page.of} rows; ${counted(page.words)}`);
     } catch (error) {
       words.set(name, []);
       complaints.push(`${name}: ${error instanceof Error ? error.message : error}`);
@@ -154,11 +166,16 @@ export async function reproduce(names: readonly string[]): Promise<string[]> {
   }
   const table = new URL("tables.csv", experimentsFolder());
   const lines = fromCSV(new TextDecoder().decode(await readBytes(table)), pathOf(table));
-  await writeAtomically(
-    new URL("README.md", experimentsFolder()),
-    new TextEncoder().encode(matrixOf(lines, words)),
-  );
-  return complaints;
+  pages.set("README.md", matrixOf(lines, words));
+  return { pages, summary, complaints };
+}
+
+/** Whether somebody wrote the page of an experiment that has no `report.ts`. */
+async function isByHand(name: string): Promise<boolean> {
+  const there = (file: string) =>
+    Deno.stat(new URL(`${name}/${file}`, experimentsFolder())).then(() => true, () => false);
+  if (!await there("README.md") || await there("report.ts")) return false;
+  return !(await Deno.readTextFile(new URL(`${name}/README.md`, experimentsFolder()))).includes(WRITTEN_BY);
 }
 
 if (import.meta.main) {
@@ -170,7 +187,11 @@ if (import.meta.main) {
   }
   try {
     for (const name of Deno.args) moduleOf(name);
-    const complaints = await reproduce(Deno.args);
+    const { pages, summary, complaints } = await reproduce(Deno.args.length ? Deno.args : undefined);
+    for (const [path, text] of pages) {
+      await writeAtomically(new URL(path, experimentsFolder()), new TextEncoder().encode(text));
+    }
+    for (const line of summary) console.log(line);
     for (const complaint of complaints) console.error(complaint);
     if (complaints.length) Deno.exit(1);
   } catch (error) {
