@@ -21,7 +21,8 @@ import { type LayerBudget, patchesLeft, truncate, truncateAsReference } from "./
 import { trainingFree } from "./method.ts";
 import { pruningBudget } from "./prune.ts";
 import { refuseNaNIn, withSpecialTokens } from "./special.ts";
-import { where } from "./where.ts";
+import { settled } from "./similarity.ts";
+import { int, where } from "./where.ts";
 
 /** Options of ATS. */
 export type ATSOptions = LayerBudget & {
@@ -50,7 +51,9 @@ export function samplePoints(count: number, parity = false): number[] {
 }
 
 /**
- * Which patches are sampled: for each point the one whose cumulative score is nearest (equal: the lower place).
+ * Which patches are sampled: for each point the one whose cumulative score is nearest. Equal: the later one, of which the
+ * point is the middle where all patches count alike, so that as many points as patches take all of them; with `parity` the
+ * earlier one.
  *
  * Costs batch x points x patches comparisons; reads nothing back.
  *
@@ -66,7 +69,7 @@ export function samplePoints(count: number, parity = false): number[] {
  * assert.deepEqual(sampled(score, samplePoints(4)).arraySync(), [[1, 0, 1, 0, 1, 0, 1, 0]]);
  * ```
  */
-export function sampled(score: tf.Tensor2D, points: readonly number[]): tf.Tensor2D {
+export function sampled(score: tf.Tensor2D, points: readonly number[], parity = false): tf.Tensor2D {
   const patches = score.shape[1];
   return tidy(() => {
     const given = stopGradient(score);
@@ -76,7 +79,10 @@ export function sampled(score: tf.Tensor2D, points: readonly number[]): tf.Tenso
     const cumulative = tf.cumsum<tf.Tensor2D>(share, 1).expandDims(1); // [batch, 1, patches]
     const distance = tf.abs(tf.sub(cumulative, tf.tensor3d([...points], [1, points.length, 1])));
     const possible = tf.greater(share, 0).expandDims(1);
-    const nearest = placeOfHighest(where<tf.Tensor>(possible, tf.neg(distance), -Infinity)) as tf.Tensor2D; // [batch, points]
+    const near = where<tf.Tensor>(possible, tf.neg(parity ? distance : settled(distance)), -Infinity); // [batch, points, patches]
+    const nearest = parity
+      ? placeOfHighest(near) as tf.Tensor2D
+      : tf.sub<tf.Tensor2D>(int(patches - 1), placeOfHighest(tf.reverse(near, 2)));
     const place = tf.range(0, patches, 1, "int32").reshape([1, 1, patches]);
     return tf.any<tf.Tensor2D>(tf.equal(nearest.expandDims(2), place), 1);
   });
@@ -113,7 +119,7 @@ export function ats(options: ATSOptions): Reducer {
         const outputs = tokens - specialTokens - budget.achieved;
         // the code counts the class token among the samples
         const points = parity ? samplePoints(outputs + 1, true) : samplePoints(outputs);
-        const stays = sampled(refuseNaNIn(score, "ats", view).mul(real), points);
+        const stays = sampled(refuseNaNIn(score, "ats", view).mul(real), points, parity);
         const slot = where<tf.Tensor2D>(stays, countBefore(stays), -1);
         const map = { kind: "slots", tokens: tokens - specialTokens, outputs, slot, anchor: stays, budget } as const;
         return { ...withSpecialTokens(map, specialTokens), budget };
@@ -160,6 +166,7 @@ export const atsMethod = trainingFree(ats, {
   differs: "from the code in taking as many sample points as patches may stay, where theirs loses one for most numbers",
   breaks: {
     mass: "patches are dropped",
+    P2: "fewer samples are taken at other points",
     U4: "outputs beyond the sampled patches are empty",
     U9: "the distribution is cumulated in the order of the input",
   },

@@ -136,6 +136,7 @@ export const crossgetMethod = trainingFree(crossget, {
     "from the code in the weights of the mean, which sum to 1; the class token asks where there is no cross token",
   breaks: {
     U9: "of two tokens that are each other's twins the order of the input decides which goes",
+    M4: "a token that was joined may go itself when more go",
     M2: "tokens count by importance, not by size alone",
   },
 });

@@ -165,5 +165,9 @@ export const diffrateMethod = trainingFree(diffrate, {
   cost: "nkC multiplications; nk floats",
   differs:
     "from the paper in taking the rates as given (learnedCount is the learning of one); from the code in sizes, means and order",
-  breaks: { mass: "a share of the patches is dropped", M2: "what was dropped does not come back" },
+  breaks: {
+    mass: "a share of the patches is dropped",
+    M2: "what was dropped does not come back",
+    M4: "who merges now is dropped when more go",
+  },
 });

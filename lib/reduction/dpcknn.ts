@@ -218,7 +218,10 @@ export const dpcknnMethod = trainingFree(dpcknn, {
   golden: ["dpcknn.cluster_and_merge", "dpcknn.ctm_scored", "vit_dpcknn.forward"],
   cost: "n²C + nkC multiplications, 2n²C + nkC above 1448 tokens; a few blocks of 8 MB",
   differs: "from the code in leaving out random noise on the density, in weighting by size, and in the order",
-  breaks: { U6: "its density is not the same at another scale" },
+  breaks: {
+    U6: "its density is not the same at another scale",
+    M4: "the tokens of a centre that goes spread over the others",
+  },
 });
 
 /** How the tokens of a cluster count, as the exponential of a learned score: [batch, tokens]. */

@@ -229,6 +229,48 @@ export const laws = {
       holds(energy(back) <= energy(view.x) * (1 + 1e-5) + 1e-5, "more energy than before");
     },
   },
+  M3: {
+    says: "each output has one token that stands for it, and that token is among its own",
+    of: merging,
+    check: ({ map }) => {
+      if (map.kind === "soft" || !map.anchor) return;
+      const member = membership(map);
+      const standing = tf.mul(member, map.anchor.cast("float32").expandDims(1)).sum(2);
+      close(standing, tf.onesLike(standing), "tokens that stand for each output");
+    },
+  },
+  M4: {
+    says: "tokens that are together stay together when more go: groups are nested",
+    of: merging,
+    check: (trial) => {
+      const finer = trial.map, coarser = withMore(trial);
+      if (finer.kind === "soft" || coarser?.kind !== "slots") return;
+      const rows = slotRows(coarser);
+      for (const [image, row] of slotRows(finer).entries()) {
+        const parent = new Map<number, number>();
+        for (const [token, slot] of row.entries()) {
+          if (slot < 0) continue;
+          const now = rows[image][token];
+          same(parent.get(slot) ?? now, now, `image ${image}: the later group of token ${token}`);
+          parent.set(slot, now);
+        }
+      }
+    },
+  },
+  P2: {
+    says: "what stays when more go stays now, too: choices are nested",
+    of: ["prune"],
+    check: (trial) => {
+      const stricter = withMore(trial);
+      if (stricter?.kind !== "slots") return;
+      const kept = slotRows(trial.map);
+      for (const [image, row] of slotRows(stricter).entries()) {
+        for (const [token, slot] of row.entries()) {
+          holds(slot < 0 || kept[image][token] >= 0, `image ${image}: token ${token} stays only if more go`);
+        }
+      }
+    },
+  },
   P1: {
     says: "what stays is unchanged and in the order of the input",
     of: ["prune"],
@@ -429,6 +471,15 @@ function normal(rng: { normal(): number }, shape: number[]): tf.Tensor {
 
 function freeParameters(reducer: Reducer): void {
   for (const parameter of reducer.parameters ?? []) parameter.dispose();
+}
+
+/** The decision with twice the budget and one, where that removes more. */
+function withMore({ view, map, reducer, make }: Trial): TokenMap | undefined {
+  const { requested } = reducer.plan(view);
+  const other = make({ r: [...Array(view.layer).fill(0), 2 * requested + 1] });
+  const more = other.plan(view).achieved > view.tokens - map.outputs ? other.reduce(view) : undefined;
+  freeParameters(other);
+  return more;
 }
 
 function slotRows(map: TokenMap): number[][] {

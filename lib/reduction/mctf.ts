@@ -186,6 +186,7 @@ export const mctfMethod = trainingFree(mctf, {
   differs: "from the paper in looking at this block's attention, not the next one's; from the code in the order",
   breaks: {
     U9: "sets A and B alternate in the order of the input",
+    M4: "how many go from A to B, and then from B to A, depends on how many go",
     M2: "tokens count by attention, not by size alone",
   },
 });

@@ -185,5 +185,5 @@ export const pitomeMethod = trainingFree(pitome, {
   golden: ["pitome.vision", "pitome.text"],
   cost: "n²C multiplications, C of the keys of one head; n² floats",
   differs: "from the code in the order of outputs (the input's) and in never taking more than half",
-  breaks: {},
+  breaks: { M4: "in the second half of the blocks who may be joined depends on how many go" },
 });

@@ -164,7 +164,11 @@ export const randomBipartiteMethod = trainingFree(randomBipartite, {
   ...facts,
   golden: ["tome.random_bipartite"],
   differs: "from the code in the order of tokens and in weighting by size",
-  breaks: { U7: "it draws for the whole batch at once", U9: "who goes does not depend on what is in the patches" },
+  breaks: {
+    U7: "it draws for the whole batch at once",
+    U9: "who goes does not depend on what is in the patches",
+    M4: "a token that was joined may go itself when more go",
+  },
 });
 
 /** k-th bipartite matching in the catalogue. */
@@ -172,5 +176,5 @@ export const kthBipartiteMethod = trainingFree(kthBipartite, {
   ...facts,
   golden: ["tome.kth_bipartite_soft_matching"],
   differs: "from the code in taking any number of tokens, and in weighting by size",
-  breaks: { U9: "who goes depends on where patches are" },
+  breaks: { U9: "who goes depends on where patches are", M4: "groups of neighbours begin elsewhere when more go" },
 });

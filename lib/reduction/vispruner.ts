@@ -123,5 +123,5 @@ export const visprunerMethod = trainingFree(vispruner, {
   golden: ["vispruner.select"],
   cost: "n²C/4 multiplications in the first round of (n - k) / 8",
   differs: "from the code in allowing odd numbers of tokens",
-  breaks: { mass: "tokens are dropped" },
+  breaks: { mass: "tokens are dropped", P2: "rounds of removal split the rest another way" },
 });

@@ -37,7 +37,9 @@ export const clusteringFamilies: Readonly<Record<string, Family>> = {
     const points = samplePoints(number(params.sample_count), true);
     assertClose(points, outputs.sample_steps, "sample_steps");
     const score = significance(attention, tf.tensor4d(inputs.values as number[][][][]));
-    const ids = sampled(score, points).arraySync().map((row) => [0, ...row.flatMap((yes, i) => yes ? [i + 1] : [])]);
+    const ids = sampled(score, points, true).arraySync().map((
+      row,
+    ) => [0, ...row.flatMap((yes, i) => yes ? [i + 1] : [])]);
     const mask = outputs.mask as number[][];
     const real = (outputs.sampled_ids as number[][]).map((row, image) => row.filter((_, i) => mask[image][i]));
     assertClose(ids, real, "sampled_ids");

@@ -19,7 +19,7 @@ import { randomBlock } from "../../lib/reduction/laws.ts";
 const names = catalogue.names as MethodName[];
 /** Those that a Vision Transformer has all they need for; the others are run in a vision-language model. */
 const inViT = names.filter((name) => catalogue.get(name).models !== "vision-language");
-const seeds = Deno.env.get("TESSERA_FULL") === "1" ? 200 : 12;
+const seeds = Deno.env.get("TESSERA_FULL") === "1" ? 200 : 15;
 const vitNano: ModelSizes = { width: 48, heads: 3, layers: 4, grid: [7, 7], specialTokens: 1 };
 
 for (const name of names) {

@@ -86,6 +86,8 @@ interface Measured {
   readonly parity?: boolean;
   /** The method draws: what comes out is nobody else's. */
   readonly drawn?: boolean;
+  /** It reads values back, so that it runs one operation at a time. */
+  readonly eager?: true;
   readonly golden?: string;
   /** Its parameters where it keeps so many of `width` channels. */
   readonly parameters?: (width: number, keep: number) => Parameter[];
@@ -109,7 +111,7 @@ export const methods = {
   pitome: { title: "PiToMe", golden: "pitome.vision" },
   tofu: { title: "ToFu", golden: "tofu.merge" },
   mctf: { title: "MCTF", golden: "mctf.merge" },
-  atc: { title: "ATC", golden: "atc.cluster_merge" },
+  atc: { title: "ATC", golden: "atc.cluster_merge", eager: true },
   topk: { title: "Top-K", golden: "topk.cls_attention" },
   evit: { title: "EViT", golden: "evit.inattentive_fusion" },
   dynamicvit: {
@@ -171,15 +173,15 @@ function ownParameters(name: MethodName, width: number, keep: readonly number[])
 const channels = 384, heads = 6;
 
 function methodCall(method: MethodName, batch: number, patches: number): Workload<Job> {
-  const { title, parity = true, drawn = false, golden } = measured(method);
+  const { title, parity = true, drawn = false, eager = false, golden } = measured(method);
   const tokens = patches + 1, keep = Math.floor(0.7 * patches);
   return {
     title: `one ${title} call on ${batch} x ${tokens} x ${channels}, ${keep} of ${patches} patches stay`,
     job: { kind: "call", method, batch, tokens, channels, heads, keep, parity, drawn },
-    ours: "xla",
+    ours: eager ? "eager" : "xla",
     goal: 1,
     flops: 0,
-    systems: oursAndTorch,
+    systems: eager ? ["eager", "torch"] : oursAndTorch,
     parameters: ownParameters(method, channels, [keep]),
     ...(golden ? { golden } : {}),
     atMost: briefly,
@@ -190,16 +192,16 @@ function methodCall(method: MethodName, batch: number, patches: number): Workloa
 const left = [137, 96, 67], reducing = [3, 6, 9];
 
 function deitWith(method: MethodName): Workload<Job> {
-  const { title, parity = true, drawn = false, golden } = measured(method);
+  const { title, parity = true, drawn = false, eager = false, golden } = measured(method);
   const counts = [196, 196, 196, 196, 137, 137, 137, 96, 96, 96, 67, 67, 67].map((patches) => patches + 1);
   const tokens = Array.from({ length: 12 }, (_, layer) => [counts[layer], counts[layer + 1]] as const);
   return {
     title: `DeiT-S with ${title}, keep rate 0.7, batch ${batch}`,
     job: { kind: "vit_method", method, batch, sizes: deit, keep: left, layers: reducing, parity, drawn },
-    ours: "xla",
+    ours: eager ? "eager" : "xla",
     goal: 1.7,
     flops: batch * vitFlops(deit, tokens),
-    systems: oursAndTorch,
+    systems: eager ? ["eager", "torch"] : oursAndTorch,
     parameters: [...vitParameters(deit), ...ownParameters(method, deit.width, left)],
     ...(golden ? { golden } : {}),
     atMost: { rounds: 3, ms: 300 },
