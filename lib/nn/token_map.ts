@@ -49,6 +49,8 @@ export interface SlotMap {
    * `anchorsInOrder` it says something about `slot`: who makes another map of this one with other slots leaves it out.
    */
   readonly picksInOrder?: true;
+  /** As `picksInOrder`, but all others go into one last slot, by `weight`; those that stay have weight 1: a packing. */
+  readonly packsRest?: true;
   readonly budget: Budget;
 }
 
@@ -170,7 +172,8 @@ export function mergeInto(leaves: tf.Tensor2D, partner: tf.Tensor2D, budget: Bud
  * Combines the features of `x` as `map` says, and carries the sizes.
  *
  * Costs batch x outputs x tokens x channels multiplications (a dense product; 4 % of a DeiT-S block), of a merge only
- * batch x outputs x leaving tokens x channels, of a pruning none.
+ * batch x outputs x leaving tokens x channels, of a pruning or packing none to
+ * speak of.
  *
  * @param x [batch, tokens, channels]
  * @param size [batch, tokens], how many original tokens each token stands for; default: one each.
@@ -200,6 +203,16 @@ export function applyMap(map: TokenMap, x: tf.Tensor3D, size?: tf.Tensor2D): Siz
       const kept = tf.greaterEqual(stopGradient(map.slot), tf.scalar(0, "int32")).cast<tf.Tensor2D>("int32");
       const places = stableTopK(kept, map.outputs);
       return { x: gatherTokens(x, places), size: gatherTokens(sizes, places) };
+    }
+    if (map.kind === "slots" && map.packsRest && map.weight && !map.combine) {
+      const last = tf.scalar(map.outputs - 1, "int32"), slot = stopGradient(map.slot);
+      const places = stableTopK(tf.less(slot, last).cast<tf.Tensor2D>("int32"), map.outputs - 1);
+      const rest = tf.equal(slot, last).cast<tf.Tensor2D>("float32");
+      const packed = tf.matMul<tf.Tensor3D>(tf.mul(rest, map.weight).expandDims<tf.Tensor3D>(1), x);
+      return {
+        x: tf.concat([gatherTokens(x, places), packed], 1),
+        size: tf.concat([gatherTokens(sizes, places), tf.mul(rest, sizes).sum<tf.Tensor2D>(1, true)], 1),
+      };
     }
     const mass = membership(map);
     const newSize = tf.matMul(mass, sizes.expandDims<tf.Tensor3D>(2)); // [batch, outputs, 1]

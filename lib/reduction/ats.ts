@@ -21,7 +21,6 @@ import { type LayerBudget, patchesLeft, truncate, truncateAsReference } from "./
 import { trainingFree } from "./method.ts";
 import { pruningBudget } from "./prune.ts";
 import { refuseNaNIn, withSpecialTokens } from "./special.ts";
-import { settled } from "./similarity.ts";
 import { int, where } from "./where.ts";
 
 /** Options of ATS. */
@@ -77,14 +76,19 @@ export function sampled(score: tf.Tensor2D, points: readonly number[], parity = 
     const any = tf.greater(total, 0);
     const share = where<tf.Tensor2D>(any, given.div(tf.maximum(total, 1e-30)), 1 / patches);
     const cumulative = tf.cumsum<tf.Tensor2D>(share, 1).expandDims(1); // [batch, 1, patches]
-    const distance = tf.abs(tf.sub(cumulative, tf.tensor3d([...points], [1, points.length, 1])));
-    const possible = tf.greater(share, 0).expandDims(1);
-    const near = where<tf.Tensor>(possible, tf.neg(parity ? distance : settled(distance)), -Infinity); // [batch, points, patches]
-    const nearest = parity
-      ? placeOfHighest(near) as tf.Tensor2D
-      : tf.sub<tf.Tensor2D>(int(patches - 1), placeOfHighest(tf.reverse(near, 2)));
-    const place = tf.range(0, patches, 1, "int32").reshape([1, 1, patches]);
-    return tf.any<tf.Tensor2D>(tf.equal(nearest.expandDims(2), place), 1);
+    const possible = tf.greater<tf.Tensor2D>(share, 0);
+    const at = tf.tensor3d([...points], [1, points.length, 1]);
+    if (parity) {
+      const near = where<tf.Tensor>(possible.expandDims(1), tf.abs(tf.sub(cumulative, at)).neg(), -Infinity);
+      const place = tf.range(0, patches, 1, "int32").reshape([1, 1, patches]);
+      return tf.any<tf.Tensor2D>(tf.equal(placeOfHighest(near).expandDims(2), place), 1);
+    }
+    // a patch begins halfway from the cumulative score before it, where it is as near as that one; rounding aside
+    const begins = where<tf.Tensor>(possible.expandDims(1), cumulative.sub(share.div(2).expandDims(1)), Infinity);
+    const begun = tf.lessEqual(begins, at.add(2 ** -20)).cast("int32").sum(2); // [batch, points]
+    const rank = tf.maximum<tf.Tensor2D>(begun.sub(int(1)), int(0)); // among the possible ones
+    const own = where<tf.Tensor2D>(possible, countBefore(possible), -1);
+    return tf.any<tf.Tensor2D>(tf.equal(rank.expandDims(2), own.expandDims(1)), 1);
   });
 }
 

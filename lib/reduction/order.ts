@@ -46,7 +46,7 @@ export function inInputOrder(map: SlotMap): SlotMap {
 export function beforeSorting(map: SlotMap, order: tf.Tensor2D): SlotMap {
   return tidy(() => {
     const place = argsort(order);
-    const { anchorsInOrder: _, picksInOrder: __, ...rest } = map; // no longer
+    const { anchorsInOrder: _, picksInOrder: __, packsRest: ___, ...rest } = map; // no longer
     return {
       ...rest,
       slot: gatherTokens(map.slot, place),

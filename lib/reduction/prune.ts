@@ -62,7 +62,7 @@ export function pruneByScore(score: tf.Tensor2D, options: PruneOptions): SlotMap
     if (!packWith) return { kind: "slots", tokens, outputs, slot, budget, ...(parity ? {} : { picksInOrder: true }) };
     const ofScored = tf.where(stays, tf.onesLike(packWith), packWith);
     const weight = specialTokens ? tf.concat([tf.ones<tf.Rank.R2>([batch, specialTokens]), ofScored], 1) : ofScored;
-    return { kind: "slots", tokens, outputs, slot, weight, budget };
+    return { kind: "slots", tokens, outputs, slot, weight, budget, ...(parity ? {} : { packsRest: true }) };
   });
 }
 

@@ -10,8 +10,17 @@
  * @module
  */
 import { need, type Place, type Reducer } from "../nn/reducer.ts";
-import { countBefore, type SlotMap } from "../nn/token_map.ts";
-import { placeOfHighest, randomUniform, rankDescending, tf, tidy } from "../tensor/mod.ts";
+import { countBefore, identityMap, type SlotMap } from "../nn/token_map.ts";
+import {
+  gatherTokens,
+  placeOfHighest,
+  randomUniform,
+  rankDescending,
+  stableTopK,
+  stopGradient,
+  tf,
+  tidy,
+} from "../tensor/mod.ts";
 import { type LayerBudget, patchesLeft } from "./budget.ts";
 import { trainingFree } from "./method.ts";
 import { meanWeights } from "./order.ts";
@@ -38,13 +47,16 @@ import { int, where } from "./where.ts";
  * ```
  */
 export function joinMostSimilar(metric: tf.Tensor3D, leaves: tf.Tensor2D, r: number): SlotMap {
-  const tokens = metric.shape[1];
+  const [batch, tokens] = metric.shape;
+  if (r === 0) return identityMap(batch, tokens);
   return tidy(() => {
     const stays = tf.logicalNot<tf.Tensor2D>(leaves);
-    const possible = tf.add(cosine(metric), where(leaves, -Infinity, 0).expandDims(1));
-    const partner = placeOfHighest(possible) as tf.Tensor2D;
-    const own = countBefore(stays);
-    const slot = where<tf.Tensor2D>(leaves, tf.gather(own, partner, 1, 1) as tf.Tensor2D, own);
+    const order = stableTopK(leaves.cast<tf.Tensor2D>("int32"), tokens); // those that leave, then those that stay
+    const part = (first: number, count: number) =>
+      gatherTokens(stopGradient(metric), tf.slice(order, [0, first], [-1, count]));
+    const partner = placeOfHighest(cosine(part(0, r), part(r, tokens - r))) as tf.Tensor2D; // [batch, r], a slot
+    const ofLeaving = tf.minimum<tf.Tensor2D>(countBefore(leaves), int(r - 1));
+    const slot = where<tf.Tensor2D>(leaves, gatherTokens(partner, ofLeaving), countBefore(stays));
     const budget = { requested: r, achieved: r };
     return { kind: "slots", tokens, outputs: tokens - r, slot, anchor: stays, anchorsInOrder: true, budget };
   });

@@ -18,7 +18,7 @@ import { need, type Place, type Reducer } from "../nn/reducer.ts";
 import { GridMismatch } from "../nn/reduction_errors.ts";
 import { applyMap, type Budget, budgetOf, countBefore, type SlotMap, type TokenMap, unmerge } from "../nn/token_map.ts";
 import { random } from "../random.ts";
-import { gatherTokens, placeOfHighest, rankDescending, tf, tidy } from "../tensor/mod.ts";
+import { gatherTokens, placeOfHighest, rankDescending, stopGradient, tf, tidy } from "../tensor/mod.ts";
 import { type LayerBudget, patchesLeft, truncate, truncateAsReference } from "./budget.ts";
 import { trainingFree } from "./method.ts";
 import { meanWeights } from "./order.ts";
@@ -94,7 +94,7 @@ export function mergeIntoCells(
 ): SlotMap {
   const tokens = metric.shape[1], outputs = tokens - r;
   return tidy(() => {
-    const possible = tf.add(cosine(metric), where(joinable, 0, -Infinity).expandDims(1)) as tf.Tensor3D;
+    const possible = tf.add(cosine(stopGradient(metric)), where(joinable, 0, -Infinity).expandDims(1)) as tf.Tensor3D;
     const partner = placeOfHighest(possible) as tf.Tensor2D;
     const best = where<tf.Tensor2D>(joinable, -Infinity, possible.max<tf.Tensor2D>(2));
     const rank = rankDescending(best); // those that can be joined come last

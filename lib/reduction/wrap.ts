@@ -460,7 +460,7 @@ function asBefore(map: TokenMap, order: readonly number[]): TokenMap {
   const rows = tf.tensor1d(inverse, "int32");
   const back = <T extends tf.Tensor>(t: T, axis: number) => tf.gather(t, rows, axis) as T;
   if (map.kind === "slots") {
-    const { anchorsInOrder: _, picksInOrder: __, ...rest } = map; // no longer
+    const { anchorsInOrder: _, picksInOrder: __, packsRest: ___, ...rest } = map; // no longer
     const { slot, weight, anchor } = rest;
     return {
       ...rest,
