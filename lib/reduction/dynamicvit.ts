@@ -28,8 +28,7 @@ import { pruneByScore } from "./prune.ts";
 export interface DynamicViTParameters {
   readonly norm: NormParameters;
   readonly embed: LinearParameters;
-  /** Three layers: half, a quarter of the channels, and two numbers (keep, drop). */
-  readonly out: readonly [LinearParameters, LinearParameters, LinearParameters];
+  readonly out: VoteLayers;
 }
 
 /** Options of DynamicViT. */
@@ -73,9 +72,22 @@ export function keepLogits(
       embedded.slice([0, 0, 0], [-1, -1, half]) as tf.Tensor3D,
       ofAll.tile<tf.Tensor3D>([1, x.shape[1], 1]),
     ], 2);
-    const last = linear(gelu(linear(gelu(linear(whole, out[0])), out[1])), out[2]);
-    return tf.logSoftmax(last) as tf.Tensor3D;
+    return keepOrDrop(whole, out);
   });
+}
+
+/** The last layers of a predictor: half, a quarter of the channels, and two numbers (keep, drop). */
+export type VoteLayers = readonly [LinearParameters, LinearParameters, LinearParameters];
+
+/** Describes them; at least one number each. */
+export function voteLayers(width: number) {
+  const half = Math.max(1, Math.floor(width / 2)), quarter = Math.max(1, Math.floor(width / 4));
+  return [linearLayer(width, half), linearLayer(half, quarter), linearLayer(quarter, 2)] as const;
+}
+
+/** The logarithms of the probabilities of keep and drop, along the last dimension. */
+export function keepOrDrop<T extends tf.Tensor3D | tf.Tensor4D>(x: T, [first, second, last]: VoteLayers): T {
+  return tidy(() => tf.logSoftmax(linear(gelu(linear(gelu(linear(x, first)), second)), last)) as T);
 }
 
 /**
@@ -108,14 +120,14 @@ export function keepRateLoss(policy: tf.Tensor2D, target: number): tf.Scalar {
  */
 export function dynamicvit(options: DynamicViTOptions): LearnedReducer<DynamicViTParameters> {
   const { sizes: { width }, parity = false } = options;
-  const even = Math.max(2, width + width % 2), half = even / 2, quarter = Math.max(1, Math.floor(even / 4));
+  const even = Math.max(2, width + width % 2);
   return learned(options, {
     name: "dynamicvit",
     hook: "beforeBlock",
     describe: () => ({
       norm: normLayer(width),
       embed: linearLayer(width, even),
-      out: [linearLayer(even, half), linearLayer(half, quarter), linearLayer(quarter, 2)],
+      out: voteLayers(even),
     }),
     reduce: (patches, parameters, { keep }) => {
       const everyone = tf.ones<tf.Rank.R2>(patches.shape.slice(0, 2) as [number, number]);

@@ -168,7 +168,7 @@ const facts = {
   section: "appendix B, arXiv:2210.09461",
   tier: 1,
   traceable: true,
-  cost: "n²C multiplications; n² floats",
+  cost: "r(n - r)C multiplications; r(n - r) floats",
 } as const;
 
 /** Random bipartite matching in the catalogue. */

@@ -22,6 +22,7 @@ import {
 import type { SlotMap } from "../nn/token_map.ts";
 import { tf, tidy } from "../tensor/mod.ts";
 import type { LayerBudget } from "./budget.ts";
+import { keepOrDrop, type VoteLayers, voteLayers } from "./dynamicvit.ts";
 import { learned, learnedMethod, type LearnedOptions, type LearnedReducer } from "./learned.ts";
 import { meanWeights } from "./order.ts";
 import { pruneByScore } from "./prune.ts";
@@ -32,8 +33,8 @@ export interface SPViTParameters {
   readonly squeeze: readonly [LinearParameters, LinearParameters];
   readonly norm: NormParameters;
   readonly embed: LinearParameters;
-  /** Half, a quarter of a head's channels, and two numbers (keep, drop). */
-  readonly out: readonly [LinearParameters, LinearParameters, LinearParameters];
+  /** As in DynamicViT, of a head's channels. */
+  readonly out: VoteLayers;
 }
 
 /** Options of SPViT. */
@@ -77,7 +78,7 @@ export function headVotes(
       embedded.slice([0, 0, 0, 0], [-1, -1, -1, half]),
       ofAll.tile([1, patches, 1, 1]),
     ], 3) as tf.Tensor4D;
-    const votes = tf.logSoftmax(linear(gelu(linear(gelu(linear(whole, out[0])), out[1])), out[2]));
+    const votes = keepOrDrop(whole, out);
     const weighted = tf.mul(votes, weight.expandDims(3)).sum<tf.Tensor3D>(2);
     return tf.div<tf.Tensor3D>(weighted, tf.maximum(weight.sum(2, true), 1e-30));
   });
@@ -121,7 +122,6 @@ export function packBelow(
 export function spvit(options: SPViTOptions): LearnedReducer<SPViTParameters> {
   const { sizes: { width, heads }, parity = false } = options;
   const perHead = width / heads;
-  const half = Math.max(1, Math.floor(perHead / 2)), quarter = Math.max(1, Math.floor(perHead / 4));
   return learned(options, {
     name: "spvit",
     hook: "beforeBlock",
@@ -132,7 +132,7 @@ export function spvit(options: SPViTOptions): LearnedReducer<SPViTParameters> {
       ],
       norm: normLayer(perHead),
       embed: linearLayer(perHead, perHead),
-      out: [linearLayer(perHead, half), linearLayer(half, quarter), linearLayer(quarter, 2)],
+      out: voteLayers(perHead),
     }),
     reduce: (patches, parameters, { keep }) => {
       const everyone = tf.ones<tf.Rank.R2>(patches.shape.slice(0, 2) as [number, number]);
