@@ -262,7 +262,7 @@ function decoderOf(model: Llama, policy: CachePolicy | undefined, choice: Choice
   const choose = chooser(choice);
   let compiled = byChoice.get(name);
   if (!compiled) {
-    compiled = compile(stepOf(model, own ? policy : undefined, choose), { xla, maxTraces: 16 });
+    compiled = compile(stepOf(model, own ? policy : undefined, choose, choice.draw), { xla, maxTraces: 16 });
     byChoice.set(name, compiled);
   }
   const run = compiled;
@@ -289,7 +289,7 @@ function entry<Key extends object, Value>(map: WeakMap<Key, Value>, key: Key, ma
 }
 
 /** One step, to be traced. */
-function stepOf(model: Llama, policy: CachePolicy | undefined, choose: Choose) {
+function stepOf(model: Llama, policy: CachePolicy | undefined, choose: Choose, draws: boolean) {
   const group = model.config.heads / model.keyHeads;
   return function decodeStep(
     token: tf.Tensor1D,
@@ -345,7 +345,7 @@ function stepOf(model: Llama, policy: CachePolicy | undefined, choose: Choose) {
       logits,
       layers: after,
       next: next.add<tf.Tensor1D>(1),
-      key: foldIn(key, 0),
+      key: draws ? foldIn(key, 0) : key,
     };
   };
 }

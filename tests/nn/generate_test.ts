@@ -9,6 +9,7 @@ import {
   divergence,
   eachLayer,
   generate,
+  type KVCache,
   Llama,
   needInCache,
   perplexity,
@@ -259,6 +260,19 @@ Deno.test("each prompt of a batch is read again with its own text", () => {
     return seen!;
   };
   assert.ok(difference(queries(rows).slice([1, 0, 0, 0]), queries([rows[1]])) < 1e-5);
+});
+
+Deno.test("the cache grows with a long text, up to the model's context", async () => {
+  const model = await Llama.load("stories260k");
+  const capacities = new Set<number>();
+  const watch = ({ layers }: KVCache) => void capacities.add(layers[0].keys.shape[2]);
+  const { tokens, atEnd } = await generate(model, [1], { stopAtEnd: false, xla: false, watch });
+  assert.equal(tokens.length, 511);
+  assert.deepEqual([...capacities], [1, 384, 512]);
+  assert.deepEqual(atEnd.slots[4], [[511, 511, 511, 511]]);
+  const text = tf.tensor2d([[1, ...tokens.slice(0, -1)]], undefined, "int32");
+  const expected = model.forward(text).logits.argMax(2).dataSync();
+  assert.deepEqual(tokens.slice(380), [...expected.slice(380)]);
 });
 
 Deno.test("a step as a graph and by XLA choose the same tokens, and say the same to the last digits", async () => {
