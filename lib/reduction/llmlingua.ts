@@ -3,7 +3,8 @@
  * what has been kept so far.
  *
  * Jiang et al., "LLMLingua: Compressing Prompts for Accelerated Inference of Large Language Models", EMNLP 2023,
- * arXiv:2310.05736, sections 4.1 and 4.2. Checked against the authors' code (tests/golden, `llmlingua.segment_step`,
+ * arXiv:2310.05736, section 4.2; the budget controller of section 4.1, which leaves out whole demonstrations first, is
+ * `longllmlingua.ts` without a question. Checked against the authors' code (tests/golden, `llmlingua.segment_step`,
  * `llmlingua.iterative`, `llmlingua.dynamic_ratio`). Differs from it in judging a token by its own surprise, where the code
  * decides by that of the next one, and in keeping as many tokens as asked, the last segment included, where the code keeps
  * one fewer per segment and leaves the rest of the text as it is (`parity: true`).

@@ -169,6 +169,9 @@ function betweenDocuments({ spans, text }: CompressedText, offsets: readonly num
   }).join("");
 }
 
+/** Documents that are read together. */
+const TOGETHER = 4;
+
 /**
  * For each document the mean loss of the question read behind it, or of the document itself where there is no question. A
  * document that does not fit into the context beside the question is read in pieces, of which the best counts.
@@ -188,25 +191,27 @@ export async function documentLosses(
   question?: Int32Array,
 ): Promise<number[]> {
   const mean = (values: Float32Array) => -values.reduce((sum, value) => sum + value, 0) / values.length;
-  const losses: number[] = [];
-  for (const ids of documents) {
+  if (!question) {
+    const own: number[] = [];
+    for (const ids of documents) own.push(mean((await scoreTokens(scorer, ids)).values));
+    return own;
+  }
+  const room = scorer.context - question.length;
+  const pieces = documents.flatMap((ids, document) => {
+    const begins = Array.from({ length: Math.ceil(ids.length / room) }, (_, k) => k * room);
+    return begins.map((begin) => {
+      const piece = ids.subarray(Math.max(0, Math.min(begin, ids.length - room)), begin + room);
+      return { document, ids: Int32Array.of(...piece, ...question) };
+    });
+  }).sort((a, b) => a.ids.length - b.ids.length); // so that those run together are of like length
+  const losses = documents.map(() => Infinity);
+  for (let first = 0; first < pieces.length; first += TOGETHER) {
     await tick();
-    if (!question) {
-      losses.push(mean((await scoreTokens(scorer, ids)).values));
-      continue;
+    const now = pieces.slice(first, first + TOGETHER);
+    const given = await logProbabilitiesOf(scorer, now.map(({ ids }) => ids));
+    for (const [k, { document }] of now.entries()) {
+      losses[document] = Math.min(losses[document], mean(given[k].subarray(given[k].length - question.length)));
     }
-    const room = scorer.context - question.length;
-    const pieces: Int32Array[] = [];
-    for (let start = 0; start < ids.length; start += room) {
-      const piece = ids.subarray(Math.max(0, Math.min(start, ids.length - room)), start + room);
-      pieces.push(Int32Array.of(...piece, ...question));
-    }
-    let best = Infinity;
-    for (const piece of pieces) {
-      const [values] = await logProbabilitiesOf(scorer, [piece]);
-      best = Math.min(best, mean(values.subarray(values.length - question.length)));
-    }
-    losses.push(best);
   }
   return losses;
 }
