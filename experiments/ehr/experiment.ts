@@ -37,7 +37,7 @@ export const settings: readonly Setting[] = [
 ];
 
 /** How each is trained. */
-export const training = { epochs: 15, pretrainEpochs: 4, batch: 64, learningRate: 2e-3 } as const;
+export const training = { epochs: 8, pretrainEpochs: 2, batch: 32, learningRate: 2e-3 } as const;
 
 export default defineExperiment({
   name: "ehr",
