@@ -223,24 +223,3 @@ export class Records {
     };
   }
 }
-
-/** What a check of splits looks at. */
-export type Splits = Readonly<Record<string, Pick<VisitTable, "patients">>>;
-
-/**
- * Refuses splits that share a patient.
- *
- * @throws {RangeError} Names the patient and both splits.
- */
-export function checkSplits(splits: Splits): void {
-  const seen = new Map<string, string>();
-  for (const [name, { patients }] of Object.entries(splits)) {
-    for (const { id } of patients) {
-      const other = seen.get(id);
-      if (other !== undefined) {
-        throw new RangeError(`patient ${id} is in ${other} and in ${name}; split by patient, so that each is in one`);
-      }
-      seen.set(id, name);
-    }
-  }
-}

@@ -3,10 +3,10 @@
  *
  * @module
  */
-import { plantedPatients, plantedTasks, type VisitTable } from "../../lib/data/mod.ts";
+import { plantedPatients, plantedTasks, refuseShared, type VisitTable } from "../../lib/data/mod.ts";
 import { type PlantedWorld, plantedWorld, reservedCount, type TokenTable } from "../../lib/tokenization/mod.ts";
 import { type CodeInput, CodeVectors, type Rows, type TokenRows } from "./code_input.ts";
-import { checkSplits, type Labels, Records } from "./records.ts";
+import { type Labels, Records } from "./records.ts";
 
 export { plantedTasks };
 
@@ -39,7 +39,7 @@ export function plantedSplits(seed: number, sizes: SplitSizes = splitSizes): Pla
     shift: plantedPatients(world.planted, { patients: sizes.test, seed: 3, mix: "shift" }),
   };
   const tables = Object.fromEntries(Object.entries(drawn).map(([name, { table }]) => [name, table]));
-  checkSplits(tables);
+  refuseShared(tables);
   return {
     world,
     tables: tables as PlantedSplits["tables"],
