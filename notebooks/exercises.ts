@@ -251,3 +251,20 @@ exercise({
     { args: [3, 8, 4], expect: [0, 1, 2], hint: "a text shorter than the cache is kept whole" },
   ],
 });
+
+exercise({
+  name: "precision among the first",
+  cases: [
+    {
+      args: [[1, 0, 1, 0], [0.9, 0.8, 0.7, 0.1], 2],
+      expect: 0.5,
+      hint: "the two highest scores: one of them is positive",
+    },
+    {
+      args: [[0, 1, 1], [0.1, 0.2, 0.9], 2],
+      expect: 1,
+      hint: "sort by score first, the highest in front, and take labels along",
+    },
+    { args: [[0, 1], [0.3, 0.2], 1], expect: 0, hint: "the one highest score is a negative" },
+  ],
+});
