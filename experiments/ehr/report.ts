@@ -42,13 +42,17 @@ export function withAndWithout(rows: readonly Row[]): Row[] {
   const models = [...new Set(rows.map((row) => String(row.model)))];
   return models.flatMap((model): Row[] => {
     const [own, medtok] = ["own codes", "MedTok"].map((tokens) => `${model} | ${tokens}`);
-    const values = measured(rows, own, "mean"), other = measured(rows, medtok, "mean");
-    if (!values.length || values.length !== other.length) return [];
+    // pairs: the seeds that both have
+    const seedsOf = (setting: string) => rows.filter((row) => row.setting === setting).map(({ seed }) => Number(seed));
+    const common = new Set(seedsOf(own)).intersection(new Set(seedsOf(medtok)));
+    const paired = rows.filter(({ seed }) => common.has(Number(seed)));
+    const values = measured(paired, own, "mean"), other = measured(paired, medtok, "mean");
+    if (!values.length) return [];
     const { value, low, high } = values.length > 1
       ? pairedDifference(other, values)
       : { value: other[0] - values[0], low: null, high: null };
     const of = (setting: string) =>
-      Object.fromEntries(tasks.map((task) => [task, mean(measured(rows, setting, task))]));
+      Object.fromEntries(tasks.map((task) => [task, mean(measured(paired, setting, task))]));
     return [
       {
         model,
@@ -172,14 +176,17 @@ export function readmeOf(rows: readonly Row[]): string {
     expected = orders(rows);
   const gains = models.flatMap(({ gain }) => typeof gain === "number" ? [gain] : []);
   const failed = expected.filter(({ difference }) => difference <= 0);
+  const have = new Set(rows.map(({ setting, seed }) => `${setting} ${seed}`));
+  const all = cellsOf(experiment).length;
   return `# Health records with MedTok and without
 
 **${experiment.question}** Patients of a simulated world whose labels are known to depend on text, on the graph, or on both:
 800 to train on, 500 to choose the epoch by, 600 to test, and 600 of another hospital that codes in a system which is rare
 elsewhere. Numbers are average precision (AUPRC); a task with several labels counts with their mean, and *mean* is that of four
 tasks. A seed is that of the world, the tokenizer and the model. Each model has about 64 channels and two layers and is
-trained for ${training.epochs} epochs (and ${training.pretrainEpochs} before it sees labels); nothing was tuned. Written from
-\`rows.csv\` by \`deno run -A experiments/ehr/report.ts\`; with \`--run\` it computes what is missing.
+trained for ${training.epochs} epochs (and ${training.pretrainEpochs} before it sees labels); nothing was tuned. ${
+    have.size === all ? "" : `**${have.size} of ${all} rows are there**; the others have not been run. `
+  }Written from \`rows.csv\` by \`deno run -A experiments/ehr/report.ts\`; with \`--run\` it computes what is missing.
 
 ## Models with their own codes and with MedTok
 
@@ -216,7 +223,7 @@ ${
       : "No rows yet: `deno run -A experiments/ehr/report.ts --run` computes them.\n"
   }
 With MedTok vectors. A difference near 0 is a result too: what the paper calls essential adds little on these records.
-"One task" is trained on mortality alone, so that only its mortality can be compared.
+\`one task\` is trained on mortality alone, so that only its mortality can be compared.
 `;
 }
 
