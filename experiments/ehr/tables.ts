@@ -26,7 +26,7 @@ export const medtokSettings = {
 /** Names of the MedToks. */
 export type MedTokName = keyof typeof medtokSettings;
 
-/** Steps that each is trained for: a third of the preset's 900, at which the orders below hold already. */
+/** Steps that each is trained for: a third of the preset's 900, so that all of them can be trained in minutes. */
 export const MEDTOK_STEPS = 300;
 
 /**
