@@ -5,6 +5,12 @@ for (const pattern of Deno.args) {
   await runExperiment(experiment, {
     folder: new URL("./", import.meta.url),
     only: ({ prefix }) => re.test(prefix),
-    onRow: ({ task, row, error }) => console.log(new Date().toISOString().slice(11, 19), JSON.stringify(task.cell), task.seed, row ? `${row.seconds} s ${JSON.stringify(row.results[0])}` : String(error)),
+    onRow: ({ task, row, error }) =>
+      console.log(
+        new Date().toISOString().slice(11, 19),
+        JSON.stringify(task.cell),
+        task.seed,
+        row ? `${row.seconds} s ${JSON.stringify(row.results[0])}` : String(error),
+      ),
   });
 }
