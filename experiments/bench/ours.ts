@@ -15,6 +15,7 @@ import type { AreaName } from "./workloads.ts";
 const areas: Readonly<Record<string, () => Promise<{ prepare: Prepare<never> }>>> = {
   core: () => import("./ours/core.ts"),
   reduction: () => import("./ours/reduction.ts"),
+  cache: () => import("./ours/cache.ts"),
   language: () => import("./ours/language.ts"),
   tokenization: () => import("./ours/tokenization.ts"),
   editing: () => import("./ours/editing.ts"),

@@ -5,6 +5,7 @@
  * @module
  */
 import type { Workload } from "./workload.ts";
+import * as cache from "./workloads/cache.ts";
 import * as core from "./workloads/core.ts";
 import * as editing from "./workloads/editing.ts";
 import * as ehr from "./workloads/ehr.ts";
@@ -14,7 +15,7 @@ import * as tokenization from "./workloads/tokenization.ts";
 import * as tumour from "./workloads/tumour.ts";
 
 /** The areas in the order of the page. */
-export const areas = { core, reduction, language, tokenization, editing, tumour, ehr } as const;
+export const areas = { core, reduction, cache, language, tokenization, editing, tumour, ehr } as const;
 /** The name of an area, and of its files. */
 export type AreaName = keyof typeof areas;
 /** All of them. */
@@ -24,6 +25,7 @@ export const areaNames = Object.keys(areas) as AreaName[];
 export const workloads = {
   ...core.workloads,
   ...reduction.workloads,
+  ...cache.workloads,
   ...language.workloads,
   ...tokenization.workloads,
   ...editing.workloads,

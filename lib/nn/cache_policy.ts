@@ -382,12 +382,13 @@ function lastRows(queries: tf.Tensor4D, keys: tf.Tensor4D, rows: number): tf.Ten
   return tidy(() => {
     const [batch, heads, known, channels] = queries.shape;
     const [, keyHeads, tokens] = keys.shape;
-    const last = queries.slice([0, 0, known - rows, 0], [-1, -1, rows, -1])
+    // queries are scaled, not logits, and what is not seen is told by one sum: a cache of thousands has many logits
+    const last = queries.slice([0, 0, known - rows, 0], [-1, -1, rows, -1]).mul(channels ** -0.5)
       .reshape<tf.Tensor4D>([batch, keyHeads, (heads / keyHeads) * rows, channels]);
-    const logits = tf.matMul(last, keys, false, true).mul(channels ** -0.5).reshape([batch, heads, rows, tokens]);
+    const logits = tf.matMul(last, keys, false, true).reshape([batch, heads, rows, tokens]);
     const place = tf.range(tokens - rows, tokens, 1, "int32").expandDims(1);
-    const seen = tf.lessEqual(tf.range(0, tokens, 1, "int32").expandDims(0), place).cast("float32");
-    return tf.softmax(logits.mul(seen).add(tf.sub(1, seen).mul(-1e9)), 3) as tf.Tensor4D;
+    const unseen = tf.greater(tf.range(0, tokens, 1, "int32").expandDims(0), place).cast("float32");
+    return tf.softmax(logits.add(unseen.mul(-1e9)), 3) as tf.Tensor4D;
   });
 }
 

@@ -1,6 +1,7 @@
 /** Cache policies: laws over all of them, in a real model, the specification's vectors, compiled, and bad input. */
 import assert from "node:assert/strict";
 import { type CachePolicy, type CacheView, cacheView, generate, Llama, readPrompt } from "../../lib/nn/mod.ts";
+import { rotary } from "../../lib/nn/rotary.ts";
 import { mulberry32 } from "../../lib/random.ts";
 import { applyChange } from "../../lib/nn/kv_cache.ts";
 import { backend, compile, randomKey, tf, tidy } from "../../lib/tensor/mod.ts";
@@ -368,6 +369,35 @@ Deno.test("attention over a cache is unchanged where nothing of weight is evicte
   const out = (one: CacheView) =>
     tf.matMul(one.attention!(1), one.values.tile([1, 3, 1, 1]).gather(tf.tensor1d([0, 2, 4, 1, 3, 5], "int32"), 1));
   assert.ok(farthest(out(view), out(after)) < 1e-6);
+});
+
+Deno.test("re-rotation equals turning only what stays, from position 0 on", () => {
+  const plain = uniform(24, 2, 2, 12, 4), values = uniform(25, 2, 2, 12, 4);
+  const at = (n: number) => tf.range(0, n).expandDims<tf.Tensor2D>(0);
+  const view = cacheView({ keys: rotary(plain, at(12)), values });
+  const policy = knorm({ keep: 5 }), places = policy.choose(view)!;
+  const { layer, next } = applyChange(view, rerotated(policy).afterPrompt!([view])[0]!);
+  assert.ok(farthest(layer.keys, rotary(takeTokens(plain, places), at(5))) < 1e-5);
+  assert.equal(next, 5);
+});
+
+Deno.test("shares of policies in turn multiply, and layers may have their own", () => {
+  const keys = uniform(26, 1, 2, 13, 4), view = cacheView({ keys, values: keys, queries: keys });
+  const both = inTurn(snapKV({ keepRate: 0.5, window: 2 }), knorm({ keepRate: 0.5 })).afterPrompt!([view])[0]!;
+  assert.equal(both.keep!.shape[2], 3); // 13, 6, 3
+  const layers = [0, 1].map((layer) => cacheView({ keys, values: keys, layer, layers: 2 }));
+  const each = knorm({ keep: [4, 9] }).afterPrompt!(layers);
+  assert.deepEqual(each.map((change) => change!.keep!.shape[2]), [4, 9]);
+});
+
+Deno.test("ThinK leaves the channels that stay, and the values", () => {
+  const keys = uniform(27, 1, 2, 9, 8), view = cacheView({ keys, values: keys, queries: keys });
+  const change = think({ removeChannels: 0.25 }).afterPrompt!([view])[0]!;
+  const isZero = change.keys!.abs().sum(2).equal(0).cast("float32");
+  assert.deepEqual(isZero.sum(2).arraySync(), [[2, 2]]);
+  assert.equal(farthest(change.keys!, keys.mul(tf.sub(1, isZero.expandDims(2)))), 0);
+  assert.equal(change.values, undefined);
+  assert.equal(change.bytes!(10), 10 * (6 + 8) * 4 + 1);
 });
 
 Deno.test("heads that are repeated score as the group's mean", () => {
