@@ -385,6 +385,15 @@ Deno.test("shares of policies in turn multiply, and layers may have their own", 
   const keys = uniform(26, 1, 2, 13, 4), view = cacheView({ keys, values: keys, queries: keys });
   const both = inTurn(snapKV({ keepRate: 0.5, window: 2 }), knorm({ keepRate: 0.5 })).afterPrompt!([view])[0]!;
   assert.equal(both.keep!.shape[2], 3); // 13, 6, 3
+  const fewBits = inTurn(knorm({ keep: 8 }), quantised({ bits: 2, group: 4, recent: 4 }));
+  const change = fewBits.afterPrompt!([view])[0]!, { layer } = applyChange(view, change);
+  const rounded = roundToBits(takeTokens(keys, change.keep!).slice([0, 0, 0, 0], [-1, -1, 4, -1]), {
+    bits: 2,
+    axis: 2,
+    group: 4,
+  });
+  assert.ok(farthest(layer.keys.slice([0, 0, 0, 0], [-1, -1, 4, -1]), rounded) < 1e-6);
+  assert.equal(fewBits.everySteps?.tokens, 4);
   const layers = [0, 1].map((layer) => cacheView({ keys, values: keys, layer, layers: 2 }));
   const each = knorm({ keep: [4, 9] }).afterPrompt!(layers);
   assert.deepEqual(each.map((change) => change!.keep!.shape[2]), [4, 9]);
@@ -597,7 +606,10 @@ Deno.test("bad input gets one sentence", () => {
     /keeps different numbers of tokens in its heads, but merging/,
   );
   refuses(() => inTurn(adaKV(knorm({ keep: 4 })), knorm({ keep: 2 })).afterPrompt!([view]), /put it last/);
-  refuses(() => inTurn(tova({ keep: 4 })), /tova acts while text is made/);
+  refuses(
+    () => inTurn(tova({ keep: 4 }), knorm({ keep: 2 })),
+    /tova acts while text is made, but of policies in turn only/,
+  );
   refuses(() => whileDecoding(knorm({ keep: 4 }), { every: 0 }), /every is a number of tokens from 1, but it is 0/);
   refuses(
     () => readPrompt(model, [[1, 2, 3, 4]], { cache: rerotated(adaKV(knorm({ keep: 2 }))) }),

@@ -91,18 +91,7 @@ def critical(k, v, q, o, keep):
     return weighed.scatter(-1, best, torch.finfo(weighed.dtype).max)
 
 
-def chunkkv(k, v, q, o, keep, chunk=20):
-    score, tokens = knorm(k, v, q, o, keep).sum(1), k.shape[2]
-    whole = tokens // chunk * chunk
-    means = score[:, :whole].unflatten(1, (-1, chunk)).mean(-1)
-    if whole < tokens:
-        means = torch.cat([means, score[:, whole:].mean(1, keepdim=True)], 1)
-    each = means.repeat_interleave(chunk, 1)[:, :tokens]
-    # whole chunks by their order, so that the last one may be cut, as ours is
-    return (each - torch.arange(tokens) * 1e-7)[:, None].expand(-1, k.shape[1], -1)
-
-
-SCORES = {f.__name__: f for f in (streaming, h2o, tova, snapkv, knorm, keydiff, expected, lagkv, critical, chunkkv)}
+SCORES = {f.__name__: f for f in (streaming, h2o, tova, snapkv, knorm, keydiff, expected, lagkv, critical)}
 
 
 def evicted(score, k, v, keep):
@@ -126,6 +115,18 @@ def adakv(k, v, q, o, keep, alpha=0.2):
     return stays.scatter(-1, raised.topk(heads * keep, -1).indices, 1).view(-1, heads, tokens)
 
 
+def chunkkv(k, v, q, o, keep, chunk=20):
+    score, tokens, d = knorm(k, v, q, o, keep).sum(1), k.shape[2], k.shape[3]
+    whole = tokens // chunk * chunk
+    means = score[:, :whole].unflatten(1, (-1, chunk)).mean(-1)
+    if whole < tokens:
+        means = torch.cat([means, score[:, whole:].mean(1, keepdim=True)], 1)
+    best = means.topk(min(means.shape[1], keep // chunk + 2), -1).indices[0]
+    places = (best[:, None] * chunk + torch.arange(chunk)).flatten()
+    places = places[places < tokens][:keep]  # the last chunk may be cut
+    return torch.stack([k[:, :, places], v[:, :, places]])
+
+
 def merged(k, v, q, o, keep):
     order = knorm(k, v, q, o, keep).argsort(-1, descending=True)
     d = k.shape[3]
@@ -141,7 +142,7 @@ def merged(k, v, q, o, keep):
     return torch.stack([take(k, kept), (values + sums) / (1 + total[..., None])])
 
 
-WHOLE = {f.__name__: f for f in (think, adakv, merged)}
+WHOLE = {f.__name__: f for f in (think, adakv, chunkkv, merged)}
 
 
 def prepare(job):

@@ -15,9 +15,10 @@ import { keyDiff } from "./keydiff.ts";
 import { knorm } from "./knorm.ts";
 
 /**
- * Policies one after the other, after the prompt.
+ * Policies one after the other, after the prompt; what the last one does while text is made, it does on.
  *
- * @throws {RangeError} When it is used, where a policy other than the last keeps different numbers of tokens in its heads.
+ * @throws {RangeError} Where a policy other than the last acts while text is made; when it is used, where one keeps
+ *   different numbers of tokens in its heads.
  *
  * @example
  * ```ts
@@ -27,14 +28,17 @@ import { knorm } from "./knorm.ts";
  * ```
  */
 export function inTurn(...policies: readonly CachePolicy[]): CachePolicy {
-  const step = policies.find(({ everyStep, everySteps }) => everyStep || everySteps);
+  const step = policies.slice(0, -1).find(({ everyStep, everySteps }) => everyStep || everySteps);
   if (step) {
     throw new RangeError(
-      `${step.name} acts while text is made, but policies in turn act after the prompt; use it alone or drop what it does ` +
-        "at each step",
+      `${step.name} acts while text is made, but of policies in turn only the last one can; put it last`,
     );
   }
+  const { everyStep, everySteps, positions } = policies.at(-1) ?? {};
   return {
+    ...(everyStep ? { everyStep } : {}),
+    ...(everySteps ? { everySteps } : {}),
+    ...(positions ? { positions } : {}),
     name: policies.map(({ name }) => name).join(", then "),
     needs: [...new Set(policies.flatMap(({ needs }) => needs))],
     afterPrompt: (views) => tidy(() => views.map((_, layer) => answers(policies, views, layer))),
@@ -65,6 +69,7 @@ function answers(
       ...(next.keys ? { keys: inPlace(next.keys) } : {}),
       ...(next.values ? { values: inPlace(next.values) } : {}),
       ...(next.bytes ? { bytes: next.bytes } : {}),
+      ...(next.memory ? { memory: inPlace(next.memory as tf.Tensor3D) } : {}),
       ...(next.rerotate ? { rerotate: true } : {}),
       ...(next.keep ? { keep: keep ? takeTokens(keep, next.keep) : next.keep } : {}),
     };
