@@ -68,7 +68,7 @@ function warnings(work: () => void): string[] {
 
 Deno.test("every cache method obeys the laws, except those that it must break", () => {
   warnings(() => {
-    for (const name of names) {
+    for (const name of full ? names : names.filter((name) => cacheCatalogue.methods[name].tier === 1)) {
       const { breaks } = cacheCatalogue.methods[name];
       for (const { law, says, holds, why } of cacheCatalogue.laws(name, full ? 200 : 8)) {
         const reason: string | undefined = breaks[law];
@@ -556,7 +556,7 @@ Deno.test({
       } as Record<string, tf.Tensor>;
     };
     const eager = all(keys, values, queries, output);
-    for (const xla of [false, true]) {
+    for (const xla of full ? [false, true] : [true]) {
       const compiled = compile(all, { xla })(keys, values, queries, output);
       for (const [name, expected] of Object.entries(eager)) {
         assert.ok(farthest(compiled[name].cast("float32"), expected.cast("float32")) < 1e-5, `${name}, xla ${xla}`);
