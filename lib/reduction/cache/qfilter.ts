@@ -26,7 +26,8 @@ export function filterScore(keys: tf.Tensor4D, filters: tf.Tensor2D): tf.Tensor3
         "calibrate them on the same model",
     );
   }
-  return tidy(() => tf.matMul(keys, filters.expandDims(2).expandDims<tf.Tensor4D>(0)).squeeze<tf.Tensor3D>([3]).neg());
+  // not as a product of matrices: TensorFlow.js does not repeat one batch for several, and reads beyond its end
+  return tidy(() => keys.mul(filters.reshape([1, heads, 1, channels])).sum<tf.Tensor3D>(3).neg());
 }
 
 /**
