@@ -5,6 +5,7 @@
  * @module
  */
 import { pathOf, readBytes, writeAtomically } from "../data/files.ts";
+import { mean, meanInterval } from "../stats.ts";
 import { fromCSV } from "./csv.ts";
 import {
   type Declared,
@@ -15,7 +16,7 @@ import {
   moduleOf,
   ownPageOf,
 } from "./declared.ts";
-import { cellsOf, fastOf, type Row } from "./experiment.ts";
+import { cellsOf, fastOf, RECORDED, type Row, type Value } from "./experiment.ts";
 import { planOf } from "./run.ts";
 import { Store } from "./store.ts";
 import { markdownTable, reproduction } from "./table.ts";
@@ -66,7 +67,7 @@ export async function pageOf({ experiment, module }: Declared): Promise<Page> {
 
 ${state}${paper ? ` Published: ${paper.cite}.` : ""} ${WRITTEN_BY} from the rows.
 
-${paper ? markdownTable(lines, 4) : markdownTable(shown.map(withoutRecords), 4)}`;
+${paper ? markdownTable(lines, 4) : markdownTable(overSeeds(shown, Object.keys(experiment.grid)), 4)}`;
   return { name, text, words: lines.map(({ agreement }) => String(agreement)), rows: there, of: all };
 }
 
@@ -76,11 +77,30 @@ function keysOf({ experiment }: Declared): Set<string> {
 
 function secondsOf(rows: readonly Row[]): number | undefined {
   const seconds = rows.map(({ seconds }) => seconds).filter((value) => typeof value === "number");
-  return seconds.length ? seconds.reduce((sum, value) => sum + value, 0) / seconds.length : undefined;
+  return seconds.length ? mean(seconds) : undefined;
 }
 
-function withoutRecords({ key: _, commit: _c, backend: _b, seconds: _s, ...row }: Row): Row {
-  return row;
+/** One line per cell: means over its seeds, with the 95 % interval of the first number. */
+function overSeeds(rows: readonly Row[], settings: readonly string[]): Row[] {
+  const recorded: readonly string[] = RECORDED;
+  const columns = [...new Set(rows.flatMap((row) => Object.keys(row)))].filter((name) => !recorded.includes(name));
+  const numbers = columns.filter((name) =>
+    !settings.includes(name) && rows.some((row) => typeof row[name] === "number")
+  );
+  const names = columns.filter((name) => !numbers.includes(name));
+  return [...Map.groupBy(rows, (row) => JSON.stringify(names.map((name) => row[name]))).values()].map((group): Row => {
+    const of = (name: string) => group.map((row) => row[name]).filter((value) => typeof value === "number");
+    const values = numbers.map((name, i): readonly [string, Value][] => {
+      const own = of(name);
+      const { low, high } = own.length > 1 ? meanInterval(own) : { low: null, high: null };
+      return [[name, own.length ? mean(own) : null], ...(i ? [] : [["low", low], ["high", high]] as [string, Value][])];
+    });
+    return {
+      ...Object.fromEntries(names.map((name) => [name, group[0][name]])),
+      ...Object.fromEntries(values.flat()),
+      seeds: group.length,
+    };
+  });
 }
 
 /** Columns of `experiments/tables.csv`. */

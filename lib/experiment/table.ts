@@ -51,7 +51,7 @@ const SPREAD = "spread", NOT_COMPARABLE = "not_comparable";
 /**
  * Lays published numbers beside ours as `besidePaper` does, with our 95 % interval over seeds (`low`, `high`), and says
  * of each line how the two agree (`agreement`, `reason`): by its number, or with `as: "order"` by the order of the lines,
- * which then all have the same word. Two more columns of the paper's table count: `spread`, what the publication says of
+ * which then all have the same word, and no difference. Two more columns of the paper's table count: `spread`, what the publication says of
  * its precision, and `not_comparable`, a reason known before.
  *
  * @throws {RangeError} As `besidePaper`.
@@ -88,7 +88,9 @@ export async function reproduction(rows: readonly Row[], paper: Paper): Promise<
   return lines.map(({ shown, pair }) => {
     const { low, high } = pair.ours.length > 1 ? meanInterval(pair.ours) : { low: null, high: null };
     const { agreement, reason } = paper.as === "order" ? ofGroup.get(pair)! : numberAgreement(pair);
-    return { ...besideOf(shown, pair.ours, pair.paper), low, high, agreement, reason };
+    const { difference, ...beside } = besideOf(shown, pair.ours, pair.paper);
+    // numbers whose order alone is compared are of different kinds, and have no difference
+    return { ...beside, ...(paper.as === "order" ? {} : { difference }), low, high, agreement, reason };
   });
 }
 
