@@ -33,7 +33,7 @@ export interface TensorFlowBackend extends tf.KernelBackend {
 
 /**
  * Repairs the backend "tensorflow" in place: tensors that leak, outputs of types that tfjs does not know, a gather that
- * reads its indices back.
+ * reads its indices back, a product that writes beyond its output.
  *
  * @example
  * ```ts
@@ -47,6 +47,7 @@ export function repairTensorFlow(backend: TensorFlowBackend): void {
   repairInt64Scalars(backend);
   repairOutputTypes(backend);
   replaceKernel("GatherV2", "tensorflow", gather);
+  repairBroadcastProducts();
 }
 
 /**
@@ -192,6 +193,28 @@ const gather: tf.KernelFunc = ({ inputs, attrs, backend: untyped }) => {
     axisTensor.dispose();
   }
 };
+
+/**
+ * TensorFlow 2.21 multiplies a batch of two or more dimensions with a factor that it has to repeat, [2, 1, 64, 4] with
+ * [1, 1, 4, 1] say, by writing beyond its output: wrong numbers, then an abort. So the factors are repeated before.
+ */
+function repairBroadcastProducts(): void {
+  const multiply = tf.getKernel("BatchMatMul", "tensorflow").kernelFunc;
+  replaceKernel("BatchMatMul", "tensorflow", (call) => {
+    const { a, b } = call.inputs as Record<"a" | "b", tf.Tensor>;
+    const [batchA, batchB] = [a.shape.slice(0, -2), b.shape.slice(0, -2)];
+    const batch = tf.backend_util.assertAndGetBroadcastShape(batchA, batchB);
+    if (batch.length < 2 || (sameShape(batchA, batch) && sameShape(batchB, batch))) return multiply(call);
+    return tf.tidy(() => {
+      const repeated = (x: tf.Tensor) => tf.broadcastTo(x, [...batch, ...x.shape.slice(-2)]);
+      return multiply({ ...call, inputs: { a: repeated(a), b: repeated(b) } }) as tf.Tensor;
+    });
+  });
+}
+
+function sameShape(a: readonly number[], b: readonly number[]): boolean {
+  return a.length === b.length && a.every((size, i) => size === b[i]);
+}
 
 /** For each batch, and each block before the axis, copies the slices that the batch's indices name. */
 const gatherInLoops: tf.KernelFunc = ({ inputs, attrs, backend: untyped }) => {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { backend, tf } from "tessera/tensor/mod.ts";
+import { backend, compile, tf } from "tessera/tensor/mod.ts";
 import { tensorflow } from "tessera/tensor/backend.ts";
 import { describeFailure, type OpAttribute, type TensorMetadata } from "tessera/tensor/binding.ts";
 import { checkVersion, findTensorFlow, TENSORFLOW_VERSION, WrongVersion } from "tessera/tensor/load.ts";
@@ -144,6 +144,24 @@ testTensorFlow("an index out of range is refused by TensorFlow, an axis from the
   assert.deepEqual(tf.gather(x, tf.tensor1d([1], "int32"), -1).arraySync(), [[2], [4]]);
   assert.throws(() => tf.gather(x, tf.tensor1d([-1], "int32")), /indices\[0\] = -1 is not in \[0, 2\)/);
 });
+
+testTensorFlow(
+  "a product that repeats a factor along one of several batch dimensions writes into its output alone",
+  () => {
+    const rows = Array.from({ length: 256 }, (_, i) => i % 7);
+    const expected = Array.from({ length: 128 }, (_, i) => 4 * rows[2 * i] + 5 * rows[2 * i + 1]);
+    const multiply = (a: tf.Tensor, b: tf.Tensor) => tf.matMul(a, b);
+    const compiled = compile(multiply);
+    for (let i = 0; i < 50; i++) { // without the repair: other numbers, then "free(): invalid pointer"
+      const a = tf.tensor4d(rows, [2, 1, 64, 2]), b = tf.tensor4d([4, 5], [1, 1, 2, 1]);
+      assert.deepEqual([...multiply(a, b).dataSync()], expected);
+      if (i === 0) assert.deepEqual([...compiled(a, b).dataSync()], expected);
+    }
+    const grouped = tf.matMul(tf.ones([2, 3, 4, 5]), tf.ones([1, 5, 2]));
+    assert.deepEqual(grouped.shape, [2, 3, 4, 2]);
+    compiled.dispose();
+  },
+);
 
 testTensorFlow("a gather reads nothing back", ({ binding }) => {
   const read = binding.tensorDataSync;
