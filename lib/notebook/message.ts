@@ -48,9 +48,20 @@ export function readConnectionFile(path: string): ConnectionFile {
   return connection;
 }
 
-/** Five ports that are free at this moment, and a fresh key. */
+/**
+ * Five ports that are free at this moment, and a fresh key. They lie below those that systems give to outgoing connections
+ * (Linux: from 32768): one of these could take a port between now and the kernel's start.
+ */
 export function freeConnection(): ConnectionFile {
-  const listeners = Array.from({ length: 5 }, () => Deno.listen({ hostname: "127.0.0.1", port: 0 }));
+  const listeners: Deno.Listener[] = [];
+  while (listeners.length < 5) {
+    const port = 15_000 + Number.parseInt(randomUUID().slice(0, 8), 16) % 17_000;
+    try {
+      listeners.push(Deno.listen({ hostname: "127.0.0.1", port }));
+    } catch (error) {
+      if (!(error instanceof Deno.errors.AddrInUse || error instanceof Deno.errors.PermissionDenied)) throw error;
+    }
+  }
   const ports = listeners.map((listener) => (listener.addr as Deno.NetAddr).port);
   for (const listener of listeners) listener.close();
   return {

@@ -120,18 +120,21 @@ export class PrivateSlurm {
     await new Promise((go) => setTimeout(go, 2500)); // in the middle of its rows
   }
 
-  /** Kills a node: its daemon and all that it runs; then says to the controller what it would find out itself in a while. */
+  /**
+   * Kills a node: its daemon, then who watches its tasks, then the tasks, so that nobody is left to report their end, as
+   * where a machine loses its power. Then says to the controller what it would find out itself in a while.
+   */
   async kill(node: string): Promise<void> {
     this.#processes.get(node)!.kill("SIGKILL");
-    for (const { name } of Deno.readDirSync("/proc")) {
-      if (!/^\d+$/.test(name)) continue;
+    const tasks = processes().filter(({ environment }) =>
+      environment.includes(`SLURMD_NODENAME=${node}`) && environment.includes("SLURM_JOB_PARTITION=main")
+    );
+    const watchers = new Set(tasks.map(({ parent }) => parent).filter((id) => nameOf(id).startsWith("slurmstepd")));
+    for (const id of [...watchers, ...tasks.map((task) => task.id)]) {
       try {
-        const environment = Deno.readTextFileSync(`/proc/${name}/environ`).split("\0");
-        if (environment.includes(`SLURMD_NODENAME=${node}`) && environment.includes("SLURM_JOB_PARTITION=main")) {
-          Deno.kill(Number(name), "SIGKILL");
-        }
+        Deno.kill(id, "SIGKILL");
       } catch {
-        // it has ended, or is not ours
+        // it has ended
       }
     }
     await this.#ask("scontrol", ["update", `nodename=${node}`, "state=down", "reason=killed"]);
@@ -181,4 +184,26 @@ export class PrivateSlurm {
     }
     await Deno.remove(this.#folder, { recursive: true });
   }
+}
+
+function nameOf(id: number): string {
+  try {
+    return Deno.readTextFileSync(`/proc/${id}/comm`);
+  } catch {
+    return "";
+  }
+}
+
+/** All processes that we may look into, with their parents and environments. */
+function processes(): { id: number; parent: number; environment: string[] }[] {
+  return [...Deno.readDirSync("/proc")].filter(({ name }) => /^\d+$/.test(name)).flatMap(({ name }) => {
+    try {
+      const stat = Deno.readTextFileSync(`/proc/${name}/stat`);
+      const parent = Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]);
+      const environment = Deno.readTextFileSync(`/proc/${name}/environ`).split("\0");
+      return [{ id: Number(name), parent, environment }];
+    } catch {
+      return []; // it has ended
+    }
+  });
 }

@@ -189,6 +189,10 @@ const subjects: Record<string, Subject> = {
     const { x, state } = nn.lstm(tokens(), lstm);
     return [x, state.c, nn.lstm(tokens(), lstm, { reverse: true }).x];
   }, { slow: true }),
+  "an LSTM with one dropout for all steps": layer(["variationalMasks"], { lstm: nn.lstmLayer(4, 3) }, ({ lstm }) => {
+    const x = tokens();
+    return [nn.lstm(x, lstm, { masks: nn.variationalMasks(x.shape[0], 3, 0.3, randomKey(9)) }).x];
+  }, { slow: true }),
   "a cross-entropy": layer(["crossEntropy"], linear, ({ fc }) => {
     const logits = nn.linear(tokens().mean<tf.Tensor2D>(1), fc);
     return [nn.crossEntropy(logits, labels(), { smoothing: 0.1, weights: tf.tensor1d([1, 3]) })];
