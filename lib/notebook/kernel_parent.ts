@@ -19,7 +19,7 @@ const LOOK_FOR_STARTER_MS = 1000;
 
 async function main(connectionFile: string): Promise<never> {
   const connection = readConnectionFile(connectionFile);
-  const kernel = DenoKernel.start();
+  const kernel = DenoKernel.start(connection);
   const watcher = watch(kernel.process.pid);
 
   let ending = false;

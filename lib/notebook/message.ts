@@ -51,11 +51,14 @@ export function readConnectionFile(path: string): ConnectionFile {
 /**
  * Five ports that are free at this moment, and a fresh key. They lie below those that systems give to outgoing connections
  * (Linux: from 32768): one of these could take a port between now and the kernel's start.
+ *
+ * @param promised Ports that nobody has taken yet, but somebody will.
  */
-export function freeConnection(): ConnectionFile {
+export function freeConnection(promised: readonly number[] = []): ConnectionFile {
   const listeners: Deno.Listener[] = [];
   while (listeners.length < 5) {
     const port = 15_000 + Number.parseInt(randomUUID().slice(0, 8), 16) % 17_000;
+    if (promised.includes(port)) continue;
     try {
       listeners.push(Deno.listen({ hostname: "127.0.0.1", port }));
     } catch (error) {

@@ -3,6 +3,7 @@
  * them come out whole.
  */
 import assert from "node:assert/strict";
+import { freeConnection } from "../../lib/notebook/message.ts";
 import { Connection, fullLength } from "../../lib/notebook/zmtp.ts";
 
 const encoder = new TextEncoder(), decoder = new TextDecoder();
@@ -142,4 +143,12 @@ Deno.test("what only looks like a beginning stays where it is, and nothing waits
     [Uint8Array.of(9)],
   ];
   for (const frames of alike) assert.deepEqual(await received([bytesOf(frames)], 1), [frames]);
+});
+
+Deno.test("ports that somebody will take are not given away, and none is one that systems give to outgoing connections", () => {
+  const promised = Array.from({ length: 16_990 }, (_, i) => 15_000 + i); // all but ten
+  const { shell_port, iopub_port, stdin_port, control_port, hb_port } = freeConnection(promised);
+  for (const port of [shell_port, iopub_port, stdin_port, control_port, hb_port]) {
+    assert.ok(port >= 31_990 && port < 32_000, `${port}`);
+  }
 });

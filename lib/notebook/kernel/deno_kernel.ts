@@ -64,9 +64,13 @@ export class DenoKernel {
     this.#folder = folder;
   }
 
-  /** Starts the process. It is not ready before `connect()` is done. */
-  static start(): DenoKernel {
-    const connection = freeConnection();
+  /**
+   * Starts the process. It is not ready before `connect()` is done.
+   *
+   * @param front Jupyter's connection, whose ports are not the kernel's to take.
+   */
+  static start(front: ConnectionFile): DenoKernel {
+    const connection = freeConnection(Object.values(front).filter((value) => typeof value === "number"));
     const folder = Deno.makeTempDirSync({ prefix: "tessera-kernel-" });
     const file = `${folder}/connection.json`;
     Deno.writeTextFileSync(file, JSON.stringify(connection), { mode: 0o600 });
