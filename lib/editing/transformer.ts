@@ -75,16 +75,13 @@ export function encodeTransformer(
   { heads, layers, inputDropout = 0.5, dropout: inner = 0.1 }: TransformerEncoder,
   run: EncoderRun,
 ): tf.Tensor2D {
-  const [batch, records] = input.x.shape;
   let places = 0;
   const nextKey = () => run.key && foldIn(run.key, places++); // another one in each place, so that no two masks agree
   return tidy(() => {
     const time = embedTime(input, weights, { prefix: "encoder.pos_encoder", time: run.time, positions: run.records });
     const tokens = dropout(tf.add<tf.Tensor3D>(input.x, time), inputDropout, nextKey());
     let e = normalise(tokens, weights, "encoder.layer_norm");
-    const seen = tf.greater(input.observed.sum(2), 0).cast("float32") as tf.Tensor2D; // [batch, records]
-    // upstream passes the mask of empty records as numbers, which PyTorch adds to the scores
-    const emptyRecords = run.parity ? { bias: tf.sub(1, seen).reshape([batch, 1, 1, records]) } : { mask: seen };
+    const bias = scoresBias(input, run.parity);
     for (let l = 0; l < layers; l++) {
       const name = `encoder.encoder.layers.${l}`;
       const attended = attention(e, {
@@ -96,12 +93,32 @@ export function encodeTransformer(
           weight: weightOf(weights, `${name}.self_attn.out_proj.weight`),
           bias: weightOf(weights, `${name}.self_attn.out_proj.bias`),
         },
-      }, { heads, causal: true, dropout: inner, key: nextKey(), ...emptyRecords });
+      }, { heads, bias, dropout: inner, key: nextKey() });
       e = normalise(e.add<tf.Tensor3D>(dropout(attended.x, inner, nextKey())), weights, `${name}.norm1`);
       const hidden = dropout(dense(e, weights, `${name}.linear1`).relu(), inner, nextKey());
       const fed = dropout(dense(hidden, weights, `${name}.linear2`), inner, nextKey());
       e = normalise(e.add<tf.Tensor3D>(fed), weights, `${name}.norm2`);
     }
     return dense(atLength(normalise(e, weights, "encoder.encoder.norm"), input.length), weights, "encoder.decoder");
+  });
+}
+
+/** What hides a score: its weight is 0 after the softmax, to the last bit. */
+const NEVER = -1e9;
+
+/**
+ * What is added to the scores, once for all layers: later records are hidden, and so are empty ones. Where a history begins
+ * with empty records, these see each other, because later ones are hidden twice as much.
+ *
+ * @returns [batch, 1, records, records]
+ */
+function scoresBias({ observed }: EncoderInput, parity: boolean): tf.Tensor4D {
+  const [batch, records] = observed.shape;
+  return tidy(() => {
+    const place = tf.range(0, records, 1, "int32");
+    const later = tf.greater(place.expandDims(0), place.expandDims(1)).cast("float32").mul(2 * NEVER);
+    const empty = tf.equal(observed.sum(2), 0).cast("float32").reshape([batch, 1, 1, records]);
+    // upstream passes the mask of empty records as numbers, which PyTorch adds to the scores
+    return tf.add<tf.Tensor4D>(later, parity ? empty : empty.mul(NEVER));
   });
 }

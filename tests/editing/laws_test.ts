@@ -72,6 +72,30 @@ for (const [name, config] of variants) {
   });
 }
 
+Deno.test("a Transformer sees no empty record, and where all are empty nothing that comes later", () => {
+  const model = CLEF.create(presets.withoutConcepts(sizesOf(encoders[0])), 3);
+  tidy(() => {
+    const lengths = tf.fill<tf.Rank.R1>([2], 4, "int32");
+    const { history, query } = ask(batchOf([0, 1]), lengths, tf.fill<tf.Rank.R1>([2], 9, "int32"));
+    const records = tf.range(0, history.x.shape[1]).reshape([1, -1, 1]);
+    /** The state where some records are empty, with another value in some. */
+    const state = (empty: tf.Tensor, moved: tf.Tensor, parity = false) => {
+      const observed = tf.onesLike(history.x).mul<tf.Tensor3D>(tf.sub(1, empty.cast("float32")));
+      const slope = tf.range(0, 16).mul(7); // a layer norm would take away the same shift of all
+      const x = history.x.add<tf.Tensor3D>(moved.cast("float32").mul(slope));
+      return model.forward({ ...history, x, observed }, query, { parity }).state.arraySync();
+    };
+    const [nothing, first, second] = [records.less(0), records.less(1), records.equal(1)];
+    const [begins, later] = [records.less(4), records.greaterEqual(4)];
+    for (const empty of [first, second]) near(state(empty, nothing), state(empty, empty), "an empty record");
+    near(state(begins, nothing), state(begins, later), "later records");
+    const differ = (a: number[][], b: number[][], what: string) => assert.throws(() => near(a, b, what, 1e-2));
+    differ(state(begins, nothing), state(begins, first), "empty records see each other");
+    differ(state(second, nothing, true), state(second, second, true), "upstream sees them");
+  });
+  model.dispose();
+});
+
 Deno.test("compiled and eager models agree", () => {
   for (const [name, config] of variants.filter(([name]) => /repo|affine/.test(name))) {
     const model = CLEF.create(config, 5);
