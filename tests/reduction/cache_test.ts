@@ -161,7 +161,8 @@ Deno.test("every policy lets a Llama go on, with a smaller cache and finite logi
       });
       assert.ok(tf.isFinite(logits!).all().dataSync()[0], name);
       assert.equal(farthest(logits!.slice([0, 0, 0], [1, 1, -1]), whole.slice([0, 0, 0], [1, 1, -1])), 0, name);
-      assert.ok(farthest(logits!, whole) > 1e-4, `${name} evicts something, but nothing changes`);
+      const acts = (policy.everySteps?.tokens ?? 0) <= 3; // one that waits for more tokens has done nothing yet
+      assert.ok(farthest(logits!, whole) > 1e-4 || !acts, `${name} evicts something, but nothing changes`);
       assert.ok(afterPrompt.bytes > 0);
       logits!.dispose();
     }
