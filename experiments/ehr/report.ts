@@ -1,11 +1,10 @@
 /**
- * Runs the rows that are missing and writes the page: `deno run -A experiments/ehr/report.ts [--run] [--again]`.
+ * The experiment's page, written from its rows by `task reproduce ehr`.
  *
  * @module
  */
-import { cellsOf, collect, fromCSV, markdownTable, type Row, runExperiment } from "../../lib/experiment/mod.ts";
+import { cellsOf, fromCSV, markdownTable, type Row } from "../../lib/experiment/mod.ts";
 import { type Interval, mean, meanInterval, pairedDifference } from "../../lib/stats.ts";
-import { progress } from "../../lib/stop.ts";
 import experiment, { training } from "./experiment.ts";
 
 const here = (name: string) => new URL(name, import.meta.url);
@@ -188,7 +187,7 @@ elsewhere. Numbers are average precision (AUPRC); a task with several labels cou
 tasks. A seed is that of the world, the tokenizer and the model. Each model has about 64 channels and two layers and is
 trained for ${training.epochs} epochs (and ${training.pretrainEpochs} before it sees labels); nothing was tuned. ${
     have.size === all ? "" : `**${have.size} of ${all} rows are there**; the others have not been run. `
-  }Written from \`rows.csv\` by \`deno run -A experiments/ehr/report.ts\`; with \`--run\` it computes what is missing.
+  }Written from \`rows.csv\` by \`task reproduce ehr\`; \`task experiment run ehr\` computes what is missing.
 
 ## Models with their own codes and with MedTok
 
@@ -227,29 +226,8 @@ ${
   }
 ## What makes each model what it is, switched off
 
-${
-    parts.length
-      ? markdownTable(parts, 3)
-      : "No rows yet: `deno run -A experiments/ehr/report.ts --run` computes them.\n"
-  }
+${parts.length ? markdownTable(parts, 3) : "No rows yet: `task experiment run ehr` computes them.\n"}
 With MedTok vectors. A difference near 0 is a result too: what the paper calls essential adds little on these records.
 \`one task\` is trained on mortality alone, so that only its mortality can be compared.
 `;
-}
-
-if (import.meta.main) {
-  const folder = here("./");
-  if (Deno.args.includes("--run") || Deno.args.includes("--again")) {
-    const cells = cellsOf(experiment).length;
-    const bar = progress(cells, "rows");
-    const { failed } = await runExperiment(experiment, {
-      folder,
-      again: Deno.args.includes("--again"),
-      onRow: ({ left }) => bar.update(cells - left),
-    });
-    await bar.done();
-    for (const { task, error } of failed) console.error(JSON.stringify(task), String(error));
-  }
-  const rows = await collect(experiment, { folder });
-  await Deno.writeTextFile(here("README.md"), readmeOf(rows));
 }

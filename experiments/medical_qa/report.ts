@@ -1,11 +1,10 @@
 /**
- * Runs the rows that are missing and writes the page: `deno run -A experiments/medical_qa/report.ts [--run] [--again]`.
+ * The experiment's page, written from its rows by `task reproduce medical_qa`.
  *
  * @module
  */
-import { cellsOf, collect, fromCSV, markdownTable, type Row, runExperiment } from "../../lib/experiment/mod.ts";
+import { fromCSV, markdownTable, type Row } from "../../lib/experiment/mod.ts";
 import { mean } from "../../lib/stats.ts";
-import { progress } from "../../lib/stop.ts";
 import experiment from "./experiment.ts";
 
 const here = (name: string) => new URL(name, import.meta.url);
@@ -54,21 +53,4 @@ half of its training questions need, it averages normalised vectors in training 
 use, and it counts an answer as right where the letter occurs anywhere in the response. Here training and use make the same
 prefix, a missing code has a learned one, and an answer is right or not.
 `;
-}
-
-if (import.meta.main) {
-  const folder = here("./");
-  if (Deno.args.includes("--run") || Deno.args.includes("--again")) {
-    const cells = cellsOf(experiment).length;
-    const bar = progress(cells, "rows");
-    const { failed } = await runExperiment(experiment, {
-      folder,
-      again: Deno.args.includes("--again"),
-      onRow: ({ left }) => bar.update(cells - left),
-    });
-    await bar.done();
-    for (const { task, error } of failed) console.error(JSON.stringify(task), String(error));
-  }
-  const rows = await collect(experiment, { folder });
-  await Deno.writeTextFile(here("README.md"), readmeOf(rows));
 }

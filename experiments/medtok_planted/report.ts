@@ -1,14 +1,12 @@
 /**
- * The experiment's page, written from its rows: `deno run -A experiments/medtok_planted/report.ts`; with `--run` it computes
- * what is missing first, about a minute a row on two quiet cores.
+ * The experiment's page, written from its rows by `task reproduce medtok_planted`.
  *
  * @module
  */
-import { besidePaper, collect, markdownTable, type Row, runExperiment } from "../../lib/experiment/mod.ts";
+import { besidePaper, markdownTable, type Row } from "../../lib/experiment/mod.ts";
 import { mean } from "../../lib/stats.ts";
 import experiment from "./experiment.ts";
 
-const here = new URL(".", import.meta.url);
 const factors = { module: 24, category: 30 } as const;
 
 /** Rows of a setting, of a slot where one is named, one per seed. */
@@ -184,8 +182,8 @@ codes. A seed is a world and a tokenizer. Category and severity are in the words
 is tested on concepts that it has not seen. Chance is ${shown(1 / factors.module)} for module, ${
     shown(1 / factors.category)
   } for category, the majority class for
-severity, 0.5 for the pair AUC. Means over seeds. Written from \`rows.csv\` by \`deno run -A experiments/medtok_planted/report.ts\`;
-with \`--run\` it computes what is missing${
+severity, 0.5 for the pair AUC. Means over seeds. Written from \`rows.csv\` by \`task reproduce medtok_planted\`;
+\`task experiment run medtok_planted\` computes what is missing${
     missing.length ? `. Seeds that are there of what is not complete: ${missing.join("; ")}` : ""
   }.
 
@@ -215,16 +213,4 @@ negatives with the same subgraph (codes of one concept); with them in, only word
 keeps "shared" from being a copy of one side, nor from being a mixture of both. What is left of the difference from the reference
 is not explained.
 `;
-}
-
-if (import.meta.main) {
-  if (Deno.args.includes("--run")) {
-    const { failed } = await runExperiment(experiment, {
-      folder: here,
-      onRow: ({ task, row, error, left }) =>
-        console.log(`${task.cell.setting}, seed ${task.seed}: ${row ? `${row.seconds} s` : error}; ${left} left`),
-    });
-    for (const { error } of failed) console.error(error);
-  }
-  await Deno.writeTextFile(new URL("README.md", here), await readmeOf(await collect(experiment, { folder: here })));
 }

@@ -1,15 +1,13 @@
 /**
- * Runs the rows that are missing and writes the page: `deno run -A experiments/pareto/report.ts [--run] [--again]`.
+ * The experiment's page, written from its rows by `task reproduce pareto`.
  *
  * @module
  */
-import { cellsOf, collect, fromCSV, markdownTable, type Row, runExperiment } from "../../lib/experiment/mod.ts";
+import { markdownTable, type Row } from "../../lib/experiment/mod.ts";
 import { pareto, paretoFront, paretoPoints, type ParetoRow } from "../../lib/plot/mod.ts";
 import { mean } from "../../lib/stats.ts";
-import { progress } from "../../lib/stop.ts";
 import experiment from "./experiment.ts";
 
-const here = (name: string) => new URL(name, import.meta.url);
 const shown = { mnist: "Digits", pneumonia: "Chest X-rays" };
 type Data = keyof typeof shown;
 
@@ -67,7 +65,7 @@ longer than computing them. Methods that read values back cannot be compiled and
 limit: it samples a patch again and again where attention is sharp, and keeps half as many or fewer, which is why it stands
 below chance at the same \`r\`; with as many patches as it really keeps, chance does no better
 (\`tests/reduction/methods_test.ts\`). Written from \`rows.csv\` by
-\`deno run -A experiments/pareto/report.ts\`; with \`--run\` it computes what is missing.
+\`task reproduce pareto\`; \`task experiment run pareto\` computes what is missing.
 
 ${parts.join("\n")}`;
 }
@@ -84,22 +82,4 @@ export function figureOf(
     y: "test accuracy",
     height: 460,
   });
-}
-
-if (import.meta.main) {
-  const folder = here("./");
-  if (Deno.args.includes("--run") || Deno.args.includes("--again")) {
-    const cells = cellsOf(experiment).length;
-    const bar = progress(cells, "rows");
-    const { failed } = await runExperiment(experiment, {
-      folder,
-      again: Deno.args.includes("--again"),
-      onRow: ({ left }) => bar.update(cells - left),
-    });
-    await bar.done();
-    for (const { task, error } of failed) console.error(JSON.stringify(task), String(error));
-    await collect(experiment, { folder });
-  }
-  const rows = fromCSV(await Deno.readTextFile(here("rows.csv")), "rows.csv");
-  await Deno.writeTextFile(here("README.md"), readmeOf(rows));
 }

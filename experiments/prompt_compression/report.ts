@@ -1,13 +1,10 @@
 /**
- * Runs the rows that are missing and writes the page: `deno run -A experiments/prompt_compression/report.ts [--run] [--again]`.
+ * The experiment's page, written from its rows by `task reproduce prompt_compression`.
  *
  * @module
  */
-import { cellsOf, collect, fromCSV, markdownTable, type Row, runExperiment } from "../../lib/experiment/mod.ts";
-import { progress } from "../../lib/stop.ts";
+import { markdownTable, type Row } from "../../lib/experiment/mod.ts";
 import experiment, { STAGES } from "./experiment.ts";
-
-const here = (name: string) => new URL(name, import.meta.url);
 
 /** The text of README.md. */
 export function readmeOf(rows: readonly Row[]): string {
@@ -38,7 +35,7 @@ looks at 512 tokens. ${backend}, at a load of up to ${
     load.toFixed(1)
   }. The first run compiles the model's functions; stages are those of the second. Information is
 the text's surprise as stories260k sees it, of which a method keeps a share. Written from \`rows.csv\` by
-\`deno run -A experiments/prompt_compression/report.ts\`; with \`--run\` it computes what is missing.
+\`task reproduce prompt_compression\`; \`task experiment run prompt_compression\` computes what is missing.
 
 ${markdownTable(table, 3)}
 - Methods with a model in which another stage takes more than half: ${above.join(", ") || "none"}.
@@ -47,22 +44,4 @@ ${markdownTable(table, 3)}
 - The authors' loop keeps more than it is asked for: it decides with a threshold over all losses that it remembers, and leaves
   what is left of the last segment as it is.
 `;
-}
-
-if (import.meta.main) {
-  const folder = here("./");
-  if (Deno.args.includes("--run") || Deno.args.includes("--again")) {
-    const cells = cellsOf(experiment).length;
-    const bar = progress(cells, "rows");
-    const { failed } = await runExperiment(experiment, {
-      folder,
-      again: Deno.args.includes("--again"),
-      onRow: ({ left }) => bar.update(cells - left),
-    });
-    await bar.done();
-    for (const { task, error } of failed) console.error(JSON.stringify(task), String(error));
-    await collect(experiment, { folder });
-  }
-  const rows = fromCSV(await Deno.readTextFile(here("rows.csv")), "rows.csv");
-  await Deno.writeTextFile(here("README.md"), readmeOf(rows));
 }

@@ -1,5 +1,5 @@
 /**
- * The experiment's page, written from its rows: `deno run -A experiments/synthlab/report.ts`.
+ * The experiment's page, written from its rows by `task reproduce synthlab`.
  *
  * @module
  */
@@ -75,5 +75,3 @@ function nMAE(rows: readonly Row[], line: Row): number | null {
   const own = rows.filter((row) => row.model === line.model && row.task === line.task).map((row) => row.nMAE as number);
   return own.length ? mean(own) : null;
 }
-
-if (import.meta.main) await Deno.writeTextFile(here("README.md"), await readmeOf());

@@ -1,5 +1,5 @@
 /**
- * The experiment's page, written from its rows: `deno run -A experiments/tumour/report.ts`.
+ * The experiment's page, written from its rows by `task reproduce tumour`.
  *
  * @module
  */
@@ -168,5 +168,3 @@ Nor are two to six days ahead (published tables 10 and 11): the models answer th
 runs what is missing.
 `;
 }
-
-if (import.meta.main) await Deno.writeTextFile(here("README.md"), await readmeOf());
