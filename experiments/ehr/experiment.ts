@@ -11,7 +11,7 @@ import { defineExperiment } from "../../lib/experiment/mod.ts";
 import { codeInput, type InputName, inputNames } from "./inputs.ts";
 import { type Ablation, ablations, makeModel, type ModelName } from "./models/mod.ts";
 import { predictor, taskScores, trainEHR } from "./train.ts";
-import { plantedRecords, plantedSplits, plantedTasks } from "./world.ts";
+import { plantedRecords, plantedSplits, plantedTasks, splitSizes } from "./world.ts";
 
 const models = Object.keys(ablations) as ModelName[];
 
@@ -39,18 +39,33 @@ export const settings: readonly Setting[] = [
 /** How each is trained. */
 export const training = { epochs: 8, pretrainEpochs: 2, batch: 32, learningRate: 2e-3 } as const;
 
+/** Patients and steps of the tokenizer in the small run. */
+const fastSizes = { train: 200, validation: 100, test: 200 }, FAST_STEPS = 40;
+
 export default defineExperiment({
   name: "ehr",
   version: 1,
   question: "Does a model of health records predict better with MedTok than with its own codes, and by what?",
   grid: { setting: settings.map(settingName) },
   seeds: [0, 1, 2],
-  async row({ setting }, { seed, signal }) {
+  fast: {
+    grid: { setting: ["reference | own codes", "reference | MedTok", "BEHRT | own codes", "BEHRT | MedTok"] },
+    seeds: [0],
+  },
+  rowSeconds: 60,
+  async row({ setting }, { seed, signal, fast }) {
     const { model: name, input, without } = settings.find((each) => settingName(each) === setting)!;
-    const splits = plantedSplits(seed);
-    const { vectors, records, kindOf } = plantedRecords(splits, await codeInput(input, splits, seed, signal));
+    const splits = plantedSplits(seed, fast ? fastSizes : splitSizes);
+    const { vectors, records, kindOf } = plantedRecords(
+      splits,
+      await codeInput(input, splits, seed, signal, fast ? FAST_STEPS : undefined),
+    );
     const model = makeModel(name, { vectors, records: records.train, kindOf, seed, without });
-    const run = await trainEHR(model, records.train, records.validation, { ...training, seed, signal });
+    const run = await trainEHR(model, records.train, records.validation, {
+      ...training,
+      ...(fast ? { epochs: 3, pretrainEpochs: 1 } : {}),
+      ...{ seed, signal },
+    });
     const predict = predictor(model);
     const tested = taskScores(await predict(records.test, seed), records.test, plantedTasks);
     const shifted = taskScores(await predict(records.shift, seed), records.shift, plantedTasks);

@@ -46,15 +46,24 @@ export function bagOfPieces(pieces: readonly (readonly string[])[]): TokenRows {
   return { ids, weights, codes: pieces.length, each, slots: 1, vocabulary: vocabulary.length };
 }
 
-/** What codes are to a model. MedTok's vectors are frozen unless the name says otherwise. */
+/**
+ * What codes are to a model. MedTok's vectors are frozen unless the name says otherwise.
+ *
+ * @param steps That a MedTok is trained for; default: as many as `medtokTable` takes.
+ */
 export async function codeInput(
   name: InputName,
   { world }: PlantedSplits,
   seed: number,
   signal?: AbortSignal,
+  steps?: number,
 ): Promise<CodeInput> {
   const { codes } = world.planted;
-  const table = (which: keyof typeof medtokSettings) => medtokTable(which, seed, signal ? { signal } : {});
+  const table = (which: keyof typeof medtokSettings) =>
+    medtokTable(which, seed, {
+      ...(signal ? { signal } : {}),
+      ...(steps ? { steps } : {}),
+    });
   switch (name) {
     case "own codes":
       return { mode: "learned", rows: codes.length };

@@ -19,7 +19,9 @@ export default defineExperiment({
   question: "Does a small language model answer questions about a code from its MedTok vector as a prefix?",
   grid: { prefix: ["MedTok", "MedTok without graph", "MedTok without text", "random vectors", "none"] },
   seeds: [0, 1, 2],
-  async row({ prefix: name }, { seed, signal }) {
+  fast: { grid: { prefix: ["MedTok", "random vectors", "none"] }, seeds: [0] },
+  rowSeconds: 200,
+  async row({ prefix: name }, { seed, signal, fast }) {
     const world = plantedWorld({ seed });
     const { train, test } = splitByConcept(world, 0.2, seed);
     const draw = random(seed, "questions");
@@ -32,9 +34,9 @@ export default defineExperiment({
           rows: world.codes.length,
           width: 256,
         }
-        : vectorsOf(await medtokTable(name, seed, { signal })),
+        : vectorsOf(await medtokTable(name, seed, { signal, ...(fast ? { steps: 40 } : {}) })),
     };
-    const model = await trainAnswerer(questions.train, { prefix, seed, signal });
+    const model = await trainAnswerer(questions.train, { prefix, seed, signal, ...(fast ? { epochs: 2 } : {}) });
     type Answers = readonly { readonly option: number; readonly word: string }[];
     const share = (answers: Answers, about?: Question["about"], exact = false) => {
       const asked = questions.test.flatMap((question, i) => !about || question.about === about ? [i] : []);

@@ -60,12 +60,19 @@ export default defineExperiment({
     ],
   },
   seeds: [0, 1, 2],
-  async row({ setting }, { seed, signal }) {
+  fast: { grid: { setting: ["full", "codebook alone", "text alone"] }, seeds: [0] },
+  rowSeconds: 250,
+  async row({ setting }, { seed, signal, fast }) {
     const { world: kind = "easy", ...changes } = settings[setting];
     const world = plantedWorld({ seed, world: kind });
     const concept = world.planted.codes.map((code) => code.concept);
     const { concepts } = world.planted;
-    const config = medtokConfig("lite", { nodeRows: world.graph.nodes.length + 2, seed, ...changes });
+    const config = medtokConfig("lite", {
+      nodeRows: world.graph.nodes.length + 2,
+      seed,
+      ...changes,
+      ...(fast ? { steps: 60 } : {}),
+    });
     const { tokenizer } = await trainMedTok(world.codes, {
       config,
       encoder: wordVectors(),

@@ -43,6 +43,8 @@ export default defineExperiment({
     r: [4, 8, 12],
   },
   seeds: [1, 2, 3],
+  fast: { grid: { method: ["tome", "topk", "evit", "random", "pooling"], r: [8] }, seeds: [1] },
+  rowSeconds: 2,
   data: [
     new URL("../../data/vit-nano/", import.meta.url),
     new URL("../../data/mnist-t10k/", import.meta.url),

@@ -29,10 +29,10 @@ const QUESTION = "What did the little girl find in the park?";
 export const STAGES = ["tokens", "pieces", "model", "choice", "text"] as const;
 
 /** The text, and the stories that it is made of. */
-export async function longText(): Promise<{ text: string; stories: string[] }> {
+export async function longText(characters = CHARACTERS): Promise<{ text: string; stories: string[] }> {
   const { samples } = await stories260k.load();
   const stories: string[] = [];
-  for (let left = CHARACTERS, next = 0; left > 0; next++) {
+  for (let left = characters, next = 0; left > 0; next++) {
     const story = samples[next % samples.length].text.trim().slice(0, left);
     if (story.trim()) stories.push(story);
     left -= story.length + 2; // an empty line follows
@@ -49,9 +49,11 @@ export default defineExperiment({
     keepRate: [0.5],
   },
   seeds: [1],
+  fast: { seeds: [1] },
+  rowSeconds: 8,
   data: [new URL("../../data/stories260k/", import.meta.url), new URL("../../data/tiny-keep/", import.meta.url)],
-  async row({ method, keepRate }, { seed }) {
-    const { text, stories } = await longText();
+  async row({ method, keepRate }, { seed, fast }) {
+    const { text, stories } = await longText(fast ? CHARACTERS / 10 : CHARACTERS);
     const scorer = llamaScorer(await Llama.load("stories260k"), { name: "stories260k" });
     const classifier = await loadKeepClassifier();
     const run = (): Promise<CompressedText> => {

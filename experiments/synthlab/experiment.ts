@@ -67,15 +67,37 @@ export default defineExperiment({
     ],
   },
   seeds: [1, 2, 3],
-  async row({ model: name }, { seed, signal }) {
-    const [training, validation, test] = [[2048, 1], [1024, 2], [2048, 3]].map(([subjects, seed]) =>
-      synthLab({ subjects, seed })
-    );
+  fast: {
+    grid: {
+      model: [
+        "historical mean",
+        "last observed value",
+        "non-CLEF, raw units",
+        "CLEF, base mean, raw units",
+        "non-CLEF, z-scored",
+        "CLEF+, base last",
+      ],
+    },
+  },
+  rowSeconds: 110,
+  async row({ model: name }, { seed, signal, fast }) {
+    const share = fast ? 1 / 8 : 1; // of the subjects, and about of the epochs
+    const [training, validation, test] = [[2048 * share, 1], [1024 * share, 2], [2048 * share, 3]].map((
+      [subjects, seed],
+    ) => synthLab({ subjects, seed }));
     const scaling = scalingOf(training);
     const { scaledLoss = false, train: task = "immediate", ...config } = variants[name](scaling);
     const model = CLEF.create(config, seed);
     if (task !== "none") {
-      const common = { epochs: 30, batch: 256, learningRate: 1e-3, seed, validation, show: false, signal };
+      const common = {
+        epochs: fast ? 10 : 30,
+        batch: fast ? 64 : 256,
+        learningRate: 1e-3,
+        seed,
+        validation,
+        show: false,
+        signal,
+      };
       await train(model, training, { ...common, task, ...(scaledLoss ? { scaling } : {}) });
     }
     const rows = [];

@@ -34,7 +34,7 @@ const trained = {
   "CT (α=0)": (world, options) => trainCausalTransformer(world, { ...options, balanced: false }),
 } as const satisfies Record<
   string,
-  (world: TumourWorld, options: { seed: number; signal: AbortSignal }) => Promise<TrainedModel>
+  (world: TumourWorld, options: { seed: number; signal: AbortSignal; epochs?: number }) => Promise<TrainedModel>
 >;
 
 /** A trained model; those with one representation of a history are diagnosed. */
@@ -65,8 +65,13 @@ export default defineExperiment({
     ],
   },
   seeds: [10, 101, 1010, 10101, 101010],
-  async row({ gamma, model }, { seed, signal }) {
-    const world = tumourWorld({ gamma, seed });
+  fast: {
+    grid: { gamma: [4], model: ["last value", "POP", "ORACLE", "MSM", "CLEF head", "CRN", "CRN (α=0)"] },
+    seeds: [10, 101],
+  },
+  rowSeconds: 500,
+  async row({ gamma, model }, { seed, signal, fast }) {
+    const world = tumourWorld({ gamma, seed, ...(fast ? { trainPatients: 1000, testPatients: 200 } : {}) });
     const test = world.oneStep();
     const rounded = (value: number) => Number(value.toFixed(5));
     const errorsOf = (predicted: Float32Array) => {
@@ -84,7 +89,7 @@ export default defineExperiment({
       case "MSM":
         return { ...errorsOf(await trainMSM(world, { horizon: 0 }).oneStep(test)), ...none };
       default: {
-        const made: TrainedModel = await trained[model](world, { seed, signal });
+        const made: TrainedModel = await trained[model](world, { seed, signal, ...(fast ? { epochs: 5 } : {}) });
         const errors = errorsOf(await made.oneStep(test));
         const found = made.represent && diagnose(world, made.represent);
         made.dispose();

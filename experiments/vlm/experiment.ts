@@ -117,6 +117,8 @@ export default defineExperiment({
     positions: ["original", "reindex"],
   },
   seeds: [1, 2, 3],
+  fast: { grid: { method: ["random", "pooling", "divprune", "cdpruner", "fastv", "trim"], keep: [16] }, seeds: [1] },
+  rowSeconds: 2,
   data: [new URL("../../data/tiny-vlm/", import.meta.url)],
   async row({ method, keep, positions }, { seed }) {
     const model = await TinyVLM.load();
