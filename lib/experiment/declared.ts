@@ -1,9 +1,11 @@
 /**
- * Experiments by their names: `experiments/NAME/experiment.ts`, whose default export is the declaration.
+ * Experiments by their names: `experiments/NAME/experiment.ts`, whose default export is the declaration; those of claims lie
+ * together, in `experiments/claims/NAME/`.
  *
  * @module
  */
 import { pathOf } from "../data/files.ts";
+import { type Card, type Claim, judge } from "./claim.ts";
 import { type Experiment, fastOf, type Row } from "./experiment.ts";
 import { Store } from "./store.ts";
 
@@ -21,9 +23,33 @@ export interface Declared {
 
 /** The names of all experiments, in the order of the alphabet. */
 export function experimentNames(): string[] {
+  return [...placesOf().keys()].sort();
+}
+
+/** The folder of each experiment, relative to that of all. */
+function placesOf(): Map<string, string> {
   const folder = experimentsFolder();
-  return [...Deno.readDirSync(folder)].filter(({ isDirectory }) => isDirectory).map(({ name }) => name)
-    .filter((name) => exists(new URL(`${name}/experiment.ts`, folder))).sort();
+  return new Map(["", "claims/"].flatMap((group) => {
+    const there = new URL(group, folder);
+    const inside = isFolder(there) ? [...Deno.readDirSync(there)] : [];
+    return inside.filter(({ isDirectory, name }) => isDirectory && exists(new URL(`${name}/experiment.ts`, there)))
+      .map(({ name }) => [name, `${group}${name}`] as const);
+  }));
+}
+
+/**
+ * The folder of an experiment, relative to that of all: `tumour`, `claims/stability`.
+ *
+ * @throws {RangeError} Where there is none of that name.
+ */
+export function placeOf(name: string): string {
+  const places = placesOf(), place = places.get(name);
+  if (place === undefined) {
+    throw new RangeError(
+      `there is no experiment ${JSON.stringify(name)}; there are ${[...places.keys()].sort().join(", ")}`,
+    );
+  }
+  return place;
 }
 
 /**
@@ -32,11 +58,7 @@ export function experimentNames(): string[] {
  * @throws {RangeError} Where there is none of that name.
  */
 export function moduleOf(name: string): URL {
-  const names = experimentNames();
-  if (!names.includes(name)) {
-    throw new RangeError(`there is no experiment ${JSON.stringify(name)}; there are ${names.join(", ")}`);
-  }
-  return new URL(`${name}/experiment.ts`, experimentsFolder());
+  return new URL(`${placeOf(name)}/experiment.ts`, experimentsFolder());
 }
 
 /**
@@ -66,6 +88,26 @@ export async function ownPageOf({ experiment, module }: Declared): Promise<strin
   if (!exists(report)) return undefined;
   const { readmeOf } = await import(report.href) as { readmeOf?: (rows: Row[]) => string | Promise<string> };
   return await readmeOf?.(new Store(folderOf(module, experiment)).collected());
+}
+
+/** The claims that an experiment is evidence for, judged by its collected rows; none where it has no `claims.ts`. */
+export async function cardsOf({ experiment, module }: Declared): Promise<Card[]> {
+  const file = new URL("claims.ts", module);
+  if (!exists(file)) return [];
+  const { claims } = await import(file.href) as { claims?: readonly Claim[] };
+  if (!claims?.length) {
+    throw new TypeError(`${pathOf(file)} exports no \`claims\`; export a list of at least one Claim`);
+  }
+  const rows = new Store(folderOf(module, experiment)).collected();
+  return claims.map((claim) => judge(claim, rows));
+}
+
+function isFolder(folder: URL): boolean {
+  try {
+    return Deno.statSync(folder).isDirectory;
+  } catch {
+    return false;
+  }
 }
 
 function exists(file: URL): boolean {

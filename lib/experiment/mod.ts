@@ -34,3 +34,14 @@ export {
   verdictOn,
   type VerdictWord,
 } from "./agreement.ts";
+export {
+  bySeed,
+  type Card,
+  cardMarkdown,
+  cardsPage,
+  type Claim,
+  judge,
+  type OpenClaim,
+  type Placed,
+  type Published,
+} from "./claim.ts";

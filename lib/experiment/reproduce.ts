@@ -7,7 +7,9 @@
 import { pathOf, readBytes, writeAtomically } from "../data/files.ts";
 import { mean, meanInterval } from "../stats.ts";
 import { fromCSV } from "./csv.ts";
+import { cardsPage, type OpenClaim, type Placed } from "./claim.ts";
 import {
+  cardsOf,
   type Declared,
   experimentAt,
   experimentNames,
@@ -15,6 +17,7 @@ import {
   folderOf,
   moduleOf,
   ownPageOf,
+  placeOf,
 } from "./declared.ts";
 import { cellsOf, fastOf, RECORDED, type Row, type Value } from "./experiment.ts";
 import { planOf } from "./run.ts";
@@ -130,7 +133,7 @@ export function matrixOf(lines: readonly Row[], words: ReadonlyMap<string, reado
       paper,
       table,
       what,
-      experiment: `[${experiment}](${experiment}/README.md)`,
+      experiment: `[${experiment}](${placeOf(String(experiment))}/README.md)`,
       "what came of it": counted(said),
       seeds,
       hours,
@@ -170,14 +173,18 @@ export interface Reproduction {
 export async function reproduce(names: readonly string[] = experimentNames()): Promise<Reproduction> {
   const pages = new Map<string, string>(), words = new Map<string, readonly string[]>();
   const summary: string[] = [], complaints: string[] = [];
+  const cards: Placed[] = [];
   for (const name of experimentNames()) {
     try {
       const declared = await experimentAt(moduleOf(name), false);
       const page = await pageOf(declared);
       words.set(name, page.words);
+      const seeds = declared.experiment.seeds.length, place = placeOf(name);
+      const link = `${place.startsWith("claims/") ? place.slice("claims/".length) : `../${place}`}/README.md`;
+      cards.push(...(await cardsOf(declared)).map((card) => ({ ...card, seeds, page: link })));
       if (!names.includes(name)) continue;
       const text = await ownPageOf(declared) ?? page.text;
-      if (!await isByHand(name)) pages.set(`${name}/README.md`, text);
+      if (!await isByHand(name)) pages.set(`${place}/README.md`, text);
       summary.push(`${name}: ${page.rows} of ${page.of} rows; ${counted(page.words)}`);
     } catch (error) {
       words.set(name, []);
@@ -187,15 +194,29 @@ export async function reproduce(names: readonly string[] = experimentNames()): P
   const table = new URL("tables.csv", experimentsFolder());
   const lines = fromCSV(new TextDecoder().decode(await readBytes(table)), pathOf(table));
   pages.set("README.md", matrixOf(lines, words));
+  if (cards.length) {
+    const byId = cards.toSorted((a, b) => a.claim.id < b.claim.id ? -1 : 1);
+    pages.set("claims/README.md", cardsPage(byId, await openClaims()));
+  }
   return { pages, summary, complaints };
+}
+
+/** Claims without an experiment: `claims/open.csv`. */
+async function openClaims(): Promise<OpenClaim[]> {
+  const file = new URL("claims/open.csv", experimentsFolder());
+  const text = await Deno.readTextFile(file).catch(() => "");
+  if (!text) return [];
+  return fromCSV(text, pathOf(file)).map(({ id, claim, design }) => (
+    { id: String(id), claim: String(claim), design: String(design) }
+  ));
 }
 
 /** Whether somebody wrote the page of an experiment that has no `report.ts`. */
 async function isByHand(name: string): Promise<boolean> {
   const there = (file: string) =>
-    Deno.stat(new URL(`${name}/${file}`, experimentsFolder())).then(() => true, () => false);
+    Deno.stat(new URL(`${placeOf(name)}/${file}`, experimentsFolder())).then(() => true, () => false);
   if (!await there("README.md") || await there("report.ts")) return false;
-  return !(await Deno.readTextFile(new URL(`${name}/README.md`, experimentsFolder()))).includes(WRITTEN_BY);
+  return !(await Deno.readTextFile(new URL(`${placeOf(name)}/README.md`, experimentsFolder()))).includes(WRITTEN_BY);
 }
 
 if (import.meta.main) {
