@@ -180,7 +180,7 @@ every control excludes 0 in the expected direction, *refuted* where it does so i
 *undecided*; *not interpretable* where there are too few seeds, or the toy has not learned its task. Toys are small: a verdict
 is about them, and says what to look for elsewhere. Written by \`task reproduce\` from the committed rows.
 
-${cards.length} cards: ${WORDS.map((word) => `${count(word)} ${word}`).join(", ")}.
+${cards.length} ${cards.length === 1 ? "card" : "cards"}: ${WORDS.map((word) => `${count(word)} ${word}`).join(", ")}.
 
 | card | claim | verdict | difference [95 % interval] | seeds | evidence | notebook |
 | --- | --- | --- | --- | ---: | --- | --- |

@@ -7,6 +7,7 @@
 import { pathOf } from "../data/files.ts";
 import { type Card, type Claim, judge } from "./claim.ts";
 import { type Experiment, fastOf, type Row } from "./experiment.ts";
+import { planOf } from "./run.ts";
 import { Store } from "./store.ts";
 
 /** Where experiments are looked for, unless TESSERA_EXPERIMENTS names another folder. */
@@ -98,7 +99,8 @@ export async function cardsOf({ experiment, module }: Declared): Promise<Card[]>
   if (!claims?.length) {
     throw new TypeError(`${pathOf(file)} exports no \`claims\`; export a list of at least one Claim`);
   }
-  const rows = new Store(folderOf(module, experiment)).collected();
+  const isCurrent = new Set(planOf(experiment).map(({ key }) => key));
+  const rows = new Store(folderOf(module, experiment)).collected().filter(({ key }) => isCurrent.has(String(key)));
   return claims.map((claim) => judge(claim, rows));
 }
 

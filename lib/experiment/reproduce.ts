@@ -196,12 +196,20 @@ export async function reproduce(names: readonly string[] = experimentNames()): P
   pages.set("README.md", matrixOf(lines, words));
   if (cards.length) {
     const byId = cards.toSorted((a, b) => a.claim.id < b.claim.id ? -1 : 1);
-    pages.set("claims/README.md", cardsPage(byId, await openClaims()));
+    const twice = byId.find(({ claim }, i) => claim.id === byId[i + 1]?.claim.id)?.claim.id;
+    if (twice !== undefined) complaints.push(`two claims are called ${twice}; give each an id of its own`);
+    pages.set("claims/README.md", cardsPage(byId, stillOpen(await openClaims(), byId)));
   }
   return { pages, summary, complaints };
 }
 
-/** Claims without an experiment: `claims/open.csv`. */
+/** The designs that no card has come of: one of D9 is of `D9`, `D9a` and `D9-b`. */
+function stillOpen(designs: readonly OpenClaim[], cards: readonly Placed[]): OpenClaim[] {
+  const plain = (id: string) => id.replaceAll("-", "");
+  return designs.filter(({ id }) => !cards.some(({ claim }) => plain(claim.id).startsWith(plain(id))));
+}
+
+/** Designs of experiments, run or not: `claims/open.csv`. */
 async function openClaims(): Promise<OpenClaim[]> {
   const file = new URL("claims/open.csv", experimentsFolder());
   const text = await Deno.readTextFile(file).catch(() => "");

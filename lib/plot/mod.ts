@@ -34,6 +34,7 @@ export {
 export { cacheFigure, type CacheFigureOptions, type CacheFrame } from "./cache_microscope.ts";
 export { textFigure, type TextFigureOptions, type TextLook } from "./text_microscope.ts";
 export { pareto, paretoFront, type ParetoOptions, type ParetoPoint, paretoPoints, type ParetoRow } from "./pareto.ts";
+export { type Difference, forest, type JudgedClaim, verdictsFigure } from "./forest.ts";
 export { enlarge, type Picture } from "./png.ts";
 export { type DrawnGraph, graphFigure, type GraphOptions } from "./graph.ts";
 export { table } from "./tables.ts";
