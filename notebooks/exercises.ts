@@ -9,6 +9,64 @@ import { exercise } from "../lib/plot/mod.ts";
 export { check } from "../lib/plot/mod.ts";
 
 exercise({
+  name: "how many patches",
+  cases: [
+    {
+      args: [224, 224, 16],
+      expect: 196,
+      hint: "step 1: how many sides of 16 fit into a row of 224? As many rows there are",
+    },
+    { args: [224, 448, 32], expect: 98, hint: "step 2: rows from the height, columns from the width" },
+    {
+      args: [100, 50, 16],
+      expect: 18,
+      hint: "step 3: a rest too narrow for a patch is cut away: round down, each side by itself",
+    },
+    { args: [15, 300, 16], expect: 0, hint: "step 4: not one row fits" },
+  ],
+});
+
+exercise({
+  name: "the pair to merge next",
+  cases: [
+    { args: [[[["a", "b"], 1]]], expect: ["a", "b"], hint: "step 1: a pair is a piece and the piece behind it" },
+    {
+      args: [[[["a", "b"], 2], [["c", "d"], 3]]],
+      expect: ["c", "d"],
+      hint: "step 2: a word that stands there three times counts three times",
+    },
+    {
+      args: [[[["a", "b"], 2], [["c", "d"], 3], [["e", "a", "b"], 2]]],
+      expect: ["a", "b"],
+      hint: "step 3: add up the same pair over all words: a Map from the pair to its count",
+    },
+    {
+      args: [[[["lo", "w"], 5], [["n", "ew"], 5]]],
+      expect: ["lo", "w"],
+      hint: "step 4: of equally frequent pairs the one that was seen first",
+    },
+    {
+      args: [[[["a", "bc"], 2], [["ab", "c"], 1], [["d", "e"], 2], [["ab", "c"], 2]]],
+      expect: ["ab", "c"],
+      hint: "step 5: a + bc and ab + c are two pairs, though both read abc: keep the border in the Map's key",
+    },
+  ],
+});
+
+exercise({
+  name: "the share never seen",
+  cases: [
+    {
+      args: [["x", "y"], ["x", "z"]],
+      expect: 0.5,
+      hint: "step 1: one of the two, z, is not among the training tokens",
+    },
+    { args: [["x"], ["z", "z", "z", "x"]], expect: 0.75, hint: "step 2: each occurrence counts, not each kind" },
+    { args: [["x"], []], expect: 0, hint: "step 3: of nothing, nothing is unseen" },
+  ],
+});
+
+exercise({
   name: "the merged token",
   cases: [
     { args: [[1, 3], 1, [3, 5], 1], expect: [2, 4], hint: "two single tokens: the middle between them" },

@@ -48,6 +48,7 @@ export { paul15 } from "./paul15.ts";
 export { parsePickle, type PickleValue, readPickle } from "./pickle.ts";
 export { pneumoniaMnist } from "./pneumonia_mnist.ts";
 export { parseSafetensors, readSafetensors, type Safetensors, writeSafetensors } from "./safetensors.ts";
+export { type Shakespeare, shakespeare } from "./shakespeare.ts";
 export { simglucose } from "./simglucose.ts";
 export {
   nextTumourVolume,
