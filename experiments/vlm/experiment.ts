@@ -58,6 +58,7 @@ function withAnothersQuestion(reducer: Reducer): Reducer {
 
 /** Every arm by its name: before which block it acts, and how it is made. */
 const arms: Record<string, { layer: number; make: (budget: KeepBudget) => Reducer }> = {
+  none: { layer: 0, make: () => random({ keep: [64], layers: [0] }) },
   random: { layer: 0, make: random },
   pooling: { layer: 0, make: pooling },
   "token norm": { layer: 0, make: compose({ score: tokenNorm, hook: "beforeBlock" }) },
@@ -89,6 +90,7 @@ export default defineExperiment({
   question: "Does it matter which image tokens stay, does the question help to choose them, and do places matter?",
   grid: {
     method: [
+      "none",
       "random",
       "pooling",
       "token norm",
@@ -116,7 +118,7 @@ export default defineExperiment({
     keep: [32, 16, 8],
     positions: ["original", "reindex"],
   },
-  seeds: [1, 2, 3],
+  seeds: [1, 2, 3, 4, 5],
   fast: { grid: { method: ["random", "pooling", "divprune", "cdpruner", "fastv", "trim"], keep: [16] }, seeds: [1] },
   rowSeconds: 2,
   data: [new URL("../../data/tiny-vlm/", import.meta.url)],
