@@ -326,3 +326,42 @@ exercise({
     { args: [[0, 1], [0.3, 0.2], 1], expect: 0, hint: "the one highest score is a negative" },
   ],
 });
+
+exercise({
+  name: "merged events",
+  cases: [
+    {
+      args: [[[5, 1], [9, 2], [5, 3]]],
+      expect: [[5, 2, 3], [9, 1, 2]],
+      hint: "the value is the last one, not the mean",
+    },
+    { args: [[[7, 0.5]]], expect: [[7, 1, 0.5]], hint: "a code that comes once has count 1" },
+    {
+      args: [[[2, 1], [1, 1], [1, 4], [2, 8], [1, 6]]],
+      expect: [[2, 2, 8], [1, 3, 6]],
+      hint: "in the order of first appearance, not of the codes",
+    },
+  ],
+});
+
+exercise({
+  name: "bits per base",
+  cases: [
+    { args: [[Math.log(4), Math.log(4)], [1, 1]], expect: 2, hint: "four equally likely bases are two bits each" },
+    { args: [[Math.log(64)], [3]], expect: 2, hint: "divide by the bases, not by the tokens" },
+    {
+      args: [[3 * Math.LN2, Math.LN2], [1, 3]],
+      expect: 1,
+      hint: "all nats over all bases, not the mean of each token's own ratio",
+    },
+  ],
+});
+
+exercise({
+  name: "farthest on a line",
+  cases: [
+    { args: [[0, 1, 10, 5], 3], expect: [0, 10, 5], hint: "after 0 and 10, 5 is five away from both" },
+    { args: [[5, 0, 10, 5], 2], expect: [5, 0], hint: "equal distances: the earlier one" },
+    { args: [[3, 4], 1], expect: [3], hint: "it starts with the first" },
+  ],
+});

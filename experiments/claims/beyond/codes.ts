@@ -68,7 +68,9 @@ function keep(events: readonly Event[], k: number, score: (event: Event, place: 
 function pool(events: readonly Event[], k: number): Token[] {
   return Array.from({ length: k }, (_, j) => {
     const window = events.slice(Math.floor(j * EVENTS / k), Math.floor((j + 1) * EVENTS / k)).map((e) => tokenOf(e));
-    const features = window[0].features.map((_, f) => window.reduce((sum, t) => sum + t.features[f], 0) / window.length);
+    const features = window[0].features.map((_, f) =>
+      window.reduce((sum, t) => sum + t.features[f], 0) / window.length
+    );
     return { features, size: window.length };
   });
 }

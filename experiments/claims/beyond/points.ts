@@ -63,7 +63,9 @@ export function clouds(count: number, rng: Random): Cloud[] {
 
 /** Which cluster each point of a cloud belongs to, by DPC-KNN. */
 export function clustersOf(points: readonly Point[], clusters = LEFT): number[] {
-  return tf.tidy(() => Array.from(dpcKnn(tf.tensor3d([points.map((p) => [...p])]), { clusters }).assignment.dataSync()));
+  return tf.tidy(() =>
+    Array.from(dpcKnn(tf.tensor3d([points.map((p) => [...p])]), { clusters }).assignment.dataSync())
+  );
 }
 
 function means(points: readonly Point[], groups: readonly number[]): Token[] {
