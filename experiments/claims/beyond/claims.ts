@@ -69,7 +69,7 @@ export const claims: readonly Claim[] = [
     publishedFor: [position],
     publishedAgainst: [{
       says: "average pooling beats learned compression of prompts",
-      source: "Deng et al. 2025, arXiv:2504.08934",
+      source: "Petrov et al. 2025, arXiv:2504.08934",
     }],
     data: codesData,
     controls: "none, random, pooling with sizes",
@@ -120,7 +120,7 @@ export const claims: readonly Claim[] = [
       { says: "clustering keeps more than a grid", source: "Zeng et al., CVPR 2022, arXiv:2204.08680" },
     ],
     publishedAgainst: [{
-      says: "farthest point sampling covers a surface best",
+      says: "farthest point sampling covers a set better than random points",
       source: "Qi et al., PointNet++, NeurIPS 2017, arXiv:1706.02413",
     }],
     data:
