@@ -6,7 +6,7 @@
 import { plainText } from "./alternative_text.ts";
 import type { ChartOptions } from "./charts.ts";
 import { type Figure, figure, type Trace } from "./figure.ts";
-import { figureWidth, palette, symbols } from "./look.ts";
+import { figureWidth, inkColour, palette, symbols } from "./look.ts";
 
 /** A difference and its interval. */
 export interface Difference {
@@ -20,6 +20,9 @@ export interface Difference {
 
 /** Pixels of a line, and of what stands above and below them all. */
 const LINE = 26, AROUND = 120;
+
+/** The line at 0, which everything is read against. */
+const ZERO = { zeroline: true, zerolinecolor: inkColour, zerolinewidth: 1.5 };
 
 /**
  * A forest plot: each difference as a point on its interval, beside a line at zero.
@@ -77,7 +80,7 @@ export function forest(differences: readonly Difference[], options: Omit<ChartOp
     height,
     showlegend: groups.length > 1,
     legend: { orientation: "h", x: 0, y: 1, yanchor: "bottom" },
-    xaxis: { title: { text: x }, ...xRange && { range: [...xRange] } },
+    xaxis: { title: { text: x }, range: [...xRange ?? aroundZero(differences)], ...ZERO },
     yaxis: {
       ...y && { title: { text: y } },
       type: "category",
@@ -85,16 +88,6 @@ export function forest(differences: readonly Difference[], options: Omit<ChartOp
       categoryarray: names.toReversed(),
       range: [-0.6, names.length - 0.4],
     },
-    shapes: [{
-      type: "line",
-      layer: "below",
-      yref: "paper",
-      y0: 0,
-      y1: 1,
-      x0: 0,
-      x1: 0,
-      line: { color: "#777777", width: 1.2, dash: "dot" },
-    }],
   };
   const apart = differences.filter(({ low, high }) => low > 0 || high < 0).length;
   const said = differences.map(({ name, value, low, high, group }) =>
@@ -151,6 +144,14 @@ export function verdictsFigure(
     alt: chart.alt,
     notes: silent.map(({ claim, verdict }) => `${claim.id}: ${verdict.verdict}`),
   });
+}
+
+/** From the lowest to the highest end of an interval, with 0 and some air. */
+function aroundZero(differences: readonly Difference[]): [number, number] {
+  const low = Math.min(0, ...differences.map((one) => one.low)),
+    high = Math.max(0, ...differences.map((one) => one.high));
+  const air = 0.06 * (high - low || 1);
+  return [low - air, high + air];
 }
 
 function short(value: number): string {

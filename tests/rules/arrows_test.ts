@@ -20,6 +20,7 @@ const GROUND = ["tensor", "random", "stats", "stop"];
 /** What each part of lib may import, besides itself. A new part needs a line here. */
 const MAY_IMPORT: Record<string, string[]> = {
   help: [],
+  cite: ["help", "reduction"],
   random: [],
   stats: [],
   stop: [],
