@@ -110,6 +110,60 @@ export const claims: readonly Claim[] = [
     },
   },
   {
+    id: "D9-b",
+    claim:
+      "Joining neighbouring patches where a series varies least forecasts better than patches of twice the length, " +
+      "at the same number of tokens",
+    mechanism: "a flat piece needs one token, a sine needs many; a fixed length gives both the same",
+    publishedFor: [position, {
+      says: "merging speeds up time series transformers and can improve forecasts",
+      source: "Götz et al. 2024, arXiv:2405.17951",
+    }],
+    publishedAgainst: [{
+      says: "patches of one fixed length forecast better than points",
+      source: "Nie et al., PatchTST, ICLR 2023, arXiv:2211.14730",
+    }],
+    data:
+      `256 values in pieces (walk, sine, flat), 32 patches of 8, 16 may stay; the next 16 values are forecast. Model: ` +
+      `${training}`,
+    controls: "none, longer patches (pooling), random joins, random patches, ToMe on the patches, keep recent",
+    expected: "lower error",
+    change: "pieces whose difficulty lies far from the end, or fewer tokens",
+    notebook,
+    evidence: (rows) => ({
+      treatment: arm(rows, "series", "mse")("adaptive"),
+      against: arms(rows, "series", "mse", ["longer patches", "random joins", "tome", "random patches"]),
+      expect: "lower",
+    }),
+  },
+  {
+    id: "D9-c",
+    claim:
+      "Byte pair encoding with 64 pieces needs fewer bits per base than words of three or six bases and than pieces " +
+      "of randomly joined pairs",
+    mechanism: "a motif that comes again and again becomes one token, at whatever place it begins",
+    publishedFor: [position, {
+      says: "byte pair encoding beats overlapping k-mers on genomes at lower cost",
+      source: "Zhou et al., DNABERT-2, ICLR 2024, arXiv:2306.15006",
+    }],
+    publishedAgainst: [{
+      says: "single bases keep what tokenizers blur, such as one mutated base",
+      source: "Nguyen et al., HyenaDNA, NeurIPS 2023, arXiv:2306.15794",
+    }],
+    data:
+      "Strings of 120 bases with planted motifs of six, each base mutated with probability 0.1. Model: a decoder (2 " +
+      "blocks, 32 channels) for each way of cutting and each seed, which sees the same strings equally often",
+    controls: "single bases (none), 3-mers and 6-mers (a fixed grid), random pairs with the same vocabulary",
+    expected: "lower",
+    change: "longer training: a model of single bases can learn all that pieces give, but needs longer",
+    notebook,
+    evidence: (rows) => ({
+      treatment: arm(rows, "strings", "bits per base")("bpe 64"),
+      against: arms(rows, "strings", "bits per base", ["single bases", "3-mers", "6-mers", "random pairs 64"]),
+      expect: "lower",
+    }),
+  },
+  {
     id: "D9-d",
     claim:
       "Clouds of points are classified better from 16 cluster means with their sizes (DPC-KNN) than from 16 points " +

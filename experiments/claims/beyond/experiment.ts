@@ -9,14 +9,17 @@
 import { defineExperiment } from "../../../lib/experiment/mod.ts";
 import { codeRows } from "./codes.ts";
 import { pointRows } from "./points.ts";
+import { seriesRows } from "./series.ts";
+import { stringRows } from "./strings.ts";
 
-const domains = { codes: codeRows, points: pointRows };
+const domains = { codes: codeRows, series: seriesRows, strings: stringRows, points: pointRows };
 
 export default defineExperiment({
   name: "beyond",
   version: 1,
-  question: "Which reduction keeps what the label depends on: in clinical codes and in clouds of points?",
-  grid: { domain: ["codes", "points"] },
+  question:
+    "Which reduction keeps what the label depends on: in clinical codes, time series, strings of bases and clouds of points?",
+  grid: { domain: ["codes", "series", "strings", "points"] },
   seeds: [0, 1, 2, 3, 4],
   fast: { seeds: [0, 1, 2] },
   rowSeconds: 25,

@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import { codeArms, mergeRepeats, patients } from "../../../experiments/claims/beyond/codes.ts";
 import { padded, predict, setModel } from "../../../experiments/claims/beyond/model.ts";
 import { clouds, clustersOf, farthest, LEFT, pointArms } from "../../../experiments/claims/beyond/points.ts";
+import { HORIZON, LENGTH, series, spanArms } from "../../../experiments/claims/beyond/series.ts";
+import { bytePairs, cuts, kmers, motifRecall, motifsOf, strands } from "../../../experiments/claims/beyond/strings.ts";
 import { random } from "../../../lib/random.ts";
 
 Deno.test("a patient's labels are what the events say, and each combination is equally often there", () => {
@@ -61,4 +63,26 @@ Deno.test("farthest points are distinct points of the cloud", () => {
   const chosen = farthest(points, LEFT, random(12));
   assert.equal(new Set(chosen).size, LEFT);
   assert.ok(chosen.every((point) => points.includes(point)));
+});
+
+Deno.test("spans of all arms cover a series without gaps, and as many are left as asked for", () => {
+  const [{ values, kinds, kind, future }] = series(1, random(13));
+  assert.deepEqual([values.length, future.length, kinds.at(-1)], [LENGTH, HORIZON, kind]);
+  for (const [name, spans] of Object.entries(spanArms)) {
+    const made = spans(values, random(14));
+    assert.equal(made.length, name === "none" ? 32 : 16, name);
+    assert.ok(made.every(({ start, end }, i) => start === (made[i - 1]?.end ?? 0) && end > start), name);
+    assert.equal(made.at(-1)!.end, LENGTH);
+  }
+});
+
+Deno.test("all cuts give the string back; byte pairs join what is frequent; recall counts whole motifs", () => {
+  const strings = strands(20, motifsOf(1), random(15));
+  for (const [name, learn] of Object.entries(cuts)) {
+    const { vocabulary, cut } = learn(strings.map(({ bases }) => bases), random(16));
+    for (const { bases } of strings) assert.equal(cut(bases).map((token) => vocabulary[token]).join(""), bases, name);
+  }
+  assert.deepEqual(bytePairs(["ACACGACA"], 5).vocabulary, ["A", "C", "G", "T", "AC"]);
+  const planted = [{ bases: "ACGTACACGTAC", motifs: [{ start: 0, intact: true }, { start: 4, intact: true }] }];
+  assert.equal(motifRecall(planted, kmers(6)), 0.5);
 });
