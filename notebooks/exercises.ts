@@ -365,3 +365,31 @@ exercise({
     { args: [[3, 4], 1], expect: [3], hint: "it starts with the first" },
   ],
 });
+
+exercise({
+  name: "right after so many tokens",
+  cases: [
+    { args: [0.1, 1], expect: 0.9, hint: "one token: right unless it is wrong" },
+    { args: [0.1, 2], expect: 0.81, hint: "both tokens must be right: multiply" },
+    { args: [0.5, 10], expect: 0.0009765625, hint: "each further token multiplies once more" },
+    { args: [0.3, 0], expect: 1, hint: "a chain of no tokens has no mistakes in it" },
+  ],
+});
+
+exercise({
+  name: "running sums",
+  cases: [
+    { args: [[1, 2, 1], 5], expect: [1, 3, 4], hint: "one sum for each digit, all before it included" },
+    { args: [[4, 3, 4], 5], expect: [4, 2, 1], hint: "the remainder after each step" },
+    { args: [[], 5], expect: [], hint: "no digits, no sums" },
+  ],
+});
+
+exercise({
+  name: "places kept by importance",
+  cases: [
+    { args: [[0.1, 2, 0.3, 1], 2], expect: [1, 3], hint: "the two highest values" },
+    { args: [[5, 1, 9], 2], expect: [0, 2], hint: "a chain stays in its order: sort the places again" },
+    { args: [[1, 1, 1], 1], expect: [0], hint: "equal values: the earlier place first" },
+  ],
+});

@@ -4,13 +4,16 @@
  * @module
  */
 import { bySeed, type Claim, type Row } from "tessera/experiment/mod.ts";
-import { type Style } from "./model.ts";
+import { MODULUS, type Style } from "./model.ts";
 
 const accuracy = (rows: readonly Row[], style: Style, temperature: number) =>
   bySeed(rows, { style, temperature }, "accuracy");
 
 /** What the toy must know before anything is read off it. */
 const learned = (rows: readonly Row[]) => ({ whole: accuracy(rows, "terse", 0), needed: 0.9 });
+
+/** Where tokens are chosen, chance selection must lie between a guess and the whole, or methods cannot be told apart. */
+const between = (rows: readonly Row[]) => ({ random: accuracy(rows, "random quarter", 0), chance: 1 / MODULUS });
 
 const data =
   "Sums of four digits modulo five, written by a Llama of two blocks and about fifty thousand numbers that learned " +
@@ -107,24 +110,25 @@ export const claims: readonly Claim[] = [
       },
       expect: "higher",
       ...learned(rows),
+      ...between(rows),
     }),
   },
   {
     ...shared,
     id: "C2a-answer",
     claim: "Importance to the answer alone chooses tokens as well as importance to all that follows",
-    mechanism:
-      "TokenSkip's idea as the position paper's readers would test it: leave a token out, see the answer change",
+    mechanism: "TokenSkip's idea as the position paper's readers would test it: hide a token, see the answer change",
     controls:
       "the same number of tokens by importance to all that follows; random dropping at that length is shown beside it",
     expected:
       "lower: once the last sum is written, the answer is read off it, and the earlier sums seem to count for nothing",
-    change: "importance measured by writing the chain anew after each omission, not by reading the old one",
+    change: "importance measured by writing the chain anew after each token that is hidden, not by reading the old one",
     evidence: (rows) => ({
       treatment: accuracy(rows, "important to the answer", 1),
       against: { "importance to all that follows": accuracy(rows, "important quarter", 1) },
       expect: "higher",
       ...learned(rows),
+      ...between(rows),
     }),
   },
 ];

@@ -7,7 +7,7 @@
  * whole style shows as many running sums, each once more than the last.
  *
  * Dropping by importance: Xia et al., "TokenSkip", EMNLP 2025, arXiv:2502.12067, section 3, with another importance: what
- * the tokens after it lose where a token is left out.
+ * the tokens after it lose where a token is hidden.
  *
  * @module
  */
@@ -25,8 +25,8 @@ export const FILLERS = 3;
 export const VERBOSE = DIGITS * (1 + FILLERS);
 
 /**
- * The styles, by what is done to a chain. The first three hold every running sum. "gaps" lacks up to half of a verbose
- * chain's tokens: it is there to ask what a token is worth, and is not judged.
+ * The styles, by what is done to a chain. The first three hold every running sum. "gaps" is a verbose chain of
+ * which a fifth is hidden behind blanks: it is there to ask what a token is worth, and is not judged.
  */
 export const STYLES = [
   "terse",
@@ -44,10 +44,17 @@ export const STYLES = [
 export type Style = typeof STYLES[number];
 
 /** Tokens: digits and sums first, then marks, fillers and styles. */
-const BEGIN_CHAIN = MODULUS, ANSWER = MODULUS + 1, END = MODULUS + 2, FILLER = MODULUS + 3, FILLER_WORDS = 6;
+const BEGIN_CHAIN = MODULUS,
+  ANSWER = MODULUS + 1,
+  END = MODULUS + 2,
+  BLANK = MODULUS + 3,
+  FILLER = MODULUS + 4,
+  FILLER_WORDS = 6;
 const STYLE = FILLER + FILLER_WORDS;
 /** The likeliest path of fillers is 0, 1, 2, ...; each is left for its twin with this probability. */
 const OTHER_FILLER = 0.25;
+/** Share of a chain that is hidden in the style "gaps". */
+const HIDDEN = 0.2;
 /** Tokens before the chain. */
 const PROMPT = DIGITS + 2;
 /** Tokens of the longest text. */
@@ -71,7 +78,7 @@ export type Places = Readonly<Partial<Record<Style, readonly number[]>>>;
 export function word(token: number): string {
   if (token < MODULUS) return String(token);
   if (token >= STYLE) return `[${STYLES[token - STYLE]}]`;
-  return [">", "=", "end", "so", "then", "now", "well", "next", "and"][token - MODULUS];
+  return [">", "=", "end", "_", "so", "then", "now", "well", "next", "and"][token - MODULUS];
 }
 
 /** A question: digits from 0 to 4. */
@@ -114,10 +121,12 @@ export function chain(style: Style, digits: readonly number[], draw: Random, pla
       return sums.filter((_, i) => i % 2 === 1);
     case "no chain":
       return [];
+    case "gaps":
+      return verboseChain(digits, draw).map((token) => draw.bernoulli(HIDDEN) ? BLANK : token);
     default: {
       const long = verboseChain(digits, draw);
       const kept = style === "verbose" ? undefined : places[style] ??
-        somePlaces(style === "gaps" ? VERBOSE / 2 + draw.integer(VERBOSE / 2 + 1) : VERBOSE / 4, draw);
+        somePlaces(VERBOSE / 4, draw);
       return kept ? kept.map((place) => long[place]) : long;
     }
   }
@@ -139,12 +148,12 @@ export function text(style: Style, digits: readonly number[], draw: Random, plac
   ];
 }
 
-/** Texts, one below the other, ends filled up; and 1 where a prediction counts: all of the chain and the answer. */
+/** Texts, one below the other, ends filled up; and 1 where a prediction counts: the chain but for blanks, and the answer. */
 function rowsOf(texts: readonly (readonly number[])[]): [tokens: tf.Tensor2D, weight: tf.Tensor2D] {
   const tokens = new Int32Array(texts.length * LONGEST).fill(END), weight = new Float32Array(texts.length * LONGEST);
   texts.forEach((one, row) => {
     tokens.set(one, row * LONGEST);
-    weight.fill(1, row * LONGEST + PROMPT, row * LONGEST + one.length);
+    one.forEach((token, t) => weight[row * LONGEST + t] = Number(t >= PROMPT && token !== BLANK));
   });
   return [
     tf.tensor2d(tokens, [texts.length, LONGEST], "int32"),
@@ -209,7 +218,7 @@ export async function train(
   return { model, loss };
 }
 
-/** What leaving out one token of verbose chains costs, by its place. */
+/** What hiding one token of a verbose chain costs, by its place. */
 export interface Importance {
   /** |Δ ln p| of the answer: [places] */
   readonly answer: readonly number[];
@@ -218,20 +227,23 @@ export interface Importance {
 }
 
 /**
- * Leaves out each token of a verbose chain in turn, and asks how much worse the answer, and all that follows, is foretold.
- * The model has learned the style "gaps", so that a text in which something is missing is nothing new.
+ * Hides each token of a verbose chain in turn behind a blank, and asks how much worse the answer, and all that follows, is
+ * foretold. The model has learned the style "gaps", so that a blank is nothing new.
  */
 export function importanceOf(model: Llama, digits: readonly number[], long: readonly number[]): Importance {
   const answer = runningSums(digits).at(-1)!;
-  const whole = (chain: readonly number[]) => [...prompt("gaps", digits), ...chain, ANSWER, answer, END];
-  const texts = [long, ...long.map((_, place) => long.toSpliced(place, 1))].map(whole);
-  const lost = tidy(() => surprise(model, rowsOf(texts)[0]).arraySync());
-  const from = (row: number, place: number) =>
-    // place counts in the text, predictions are one earlier
-    lost[row].slice(place - 1, texts[row].length - 2).reduce((sum, value) => sum + value, 0);
+  const texts = [long, ...long.map((_, place) => long.with(place, BLANK))]
+    .map((chain) => [...prompt("gaps", digits), ...chain, ANSWER, answer, END]);
+  const lost = tidy(() => {
+    const [tokens] = rowsOf(texts);
+    return surprise(model, tokens).arraySync();
+  });
+  const answerAt = PROMPT + long.length; // the prediction of token t is at t - 1
+  const from = (row: number, first: number) =>
+    lost[row].slice(first, answerAt + 1).reduce((sum, value) => sum + value, 0);
   return {
-    answer: long.map((_, place) => Math.abs(from(place + 1, texts[1].length - 2) - from(0, texts[0].length - 2))),
-    following: long.map((_, place) => from(place + 1, PROMPT + place) - from(0, PROMPT + place + 1)),
+    answer: long.map((_, place) => Math.abs(from(place + 1, answerAt) - from(0, answerAt))),
+    following: long.map((_, place) => from(place + 1, PROMPT + place) - from(0, PROMPT + place)),
   };
 }
 
@@ -297,4 +309,19 @@ export async function write(
 export function errorPerToken(accuracy: number, tokens: number): number | null {
   const chance = 1 / MODULUS, known = (accuracy - chance) / (1 - chance);
   return known > 0 ? 1 - known ** (1 / tokens) : null;
+}
+
+/** The probability of the right answer after a chain of which some places are hidden. */
+export function answerProbability(
+  model: Llama,
+  digits: readonly number[],
+  long: readonly number[],
+  hidden: readonly number[],
+): number {
+  const answer = runningSums(digits).at(-1)!;
+  const text = [...prompt("gaps", digits), ...long.map((token, i) => hidden.includes(i) ? BLANK : token), ANSWER];
+  return tidy(() => {
+    const { logits } = model.forward(tf.tensor2d([text], [1, text.length], "int32"));
+    return tf.softmax(logits).slice([0, text.length - 1, answer], [1, 1, 1]).dataSync()[0];
+  });
 }
