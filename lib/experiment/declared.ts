@@ -72,7 +72,8 @@ export async function experimentAt(module: URL, fast: boolean): Promise<Declared
   const { default: found } = await import(module.href) as { default?: Experiment };
   if (typeof found?.row !== "function" || typeof found.grid !== "object") {
     throw new TypeError(
-      `${pathOf(module)} does not export an experiment as its default; export what defineExperiment gives`,
+      `${pathOf(module)} does not export an experiment as its default; export what defineExperiment gives, ` +
+        "with a grid and a function called row",
     );
   }
   return { experiment: fast ? fastOf(found) : found, module };
