@@ -9,7 +9,7 @@ import { setUp, withSetUpErrors } from "./setup.ts";
 
 const USAGE = `Usage: deno task site [--output FOLDER]
 
-Makes static pages of all notebooks, as they were saved, with an index. Nothing outside the folder is asked for.
+Makes static pages of all notebooks, as they were saved, of the library, its methods and the evidence, with a search. Nothing outside the folder is asked for.
   --output FOLDER  where (site); a folder that something else has made is left alone
 `;
 
@@ -27,9 +27,10 @@ async function main(args: string[]): Promise<number> {
   }
   await setUp({ pythonOptional: true });
   const { buildSite } = await import("./site_build.ts"); // it needs packages, which are there only now
+  const { readReference } = await import("./site_reference.ts");
   const start = performance.now();
   const folder = given ? resolve(Deno.env.get("INIT_CWD") ?? ".", given) : `${root}/site`;
-  const { notebooks, pages, bytes } = buildSite(folder);
+  const { notebooks, pages, bytes } = buildSite(folder, undefined, await readReference());
   const seconds = ((performance.now() - start) / 1000).toFixed(1);
   console.log(
     `${notebooks} notebooks, ${pages} pages, ${(bytes / 1e6).toFixed(1)} MB in ${seconds} s: ${

@@ -10,7 +10,10 @@ import { plainAnchor } from "./links.ts";
 import { exists, isFolder, nameOf, namesIn, root, sizeOf, textOf } from "./paths.ts";
 import { projectNotebooks } from "./project_notebooks.ts";
 import { cellsHtml, type PageFigure } from "./site_cells.ts";
+import { type ApiLinks, methodsHtml, moduleHtml, modulesHtml } from "./site_api.ts";
 import { escapeHtml, type Heading, highlight, markdownHtml } from "./site_markdown.ts";
+import type { Reference } from "./site_reference.ts";
+import { searchEntries, type SearchEntry, searchScript } from "./site_search.ts";
 
 /** By the first digit of their names. */
 const FAMILIES: Record<string, string> = {
@@ -21,6 +24,9 @@ const FAMILIES: Record<string, string> = {
   4: "Claims, as tests that can fail",
   9: "How it works inside",
 };
+/** The pages of evidence that every page leads to. */
+const REPRODUCTION = "experiments/README.md";
+const CLAIMS = "experiments/claims/README.md";
 /** Says that a folder was made by this command, so that it may be made again. */
 const MARK = ".tessera-site";
 const assets = new URL("./site_assets/", import.meta.url);
@@ -56,9 +62,14 @@ interface NotebookCard {
  *
  * @param folder Where; made, or replaced when this command made it before.
  * @param notebooks Which notebooks, as paths; default: all of the project.
+ * @param reference What is said of the library; without it, there are no pages of the library and its methods.
  * @throws RangeError in one sentence when something else lies there, or a notebook cannot be read; then all stays as it is.
  */
-export function buildSite(folder: string, notebooks: string[] = projectNotebooks()): SiteResult {
+export function buildSite(
+  folder: string,
+  notebooks: string[] = projectNotebooks(),
+  reference?: Reference,
+): SiteResult {
   if (exists(folder) && !(isFolder(folder) && (namesIn(folder).length === 0 || exists(`${folder}/${MARK}`)))) {
     throw new RangeError(
       `${folder} exists already and was not made by this command; give another folder with --output`,
@@ -66,7 +77,7 @@ export function buildSite(folder: string, notebooks: string[] = projectNotebooks
   }
   const passing = `${folder}.${Deno.pid}.tmp`;
   try {
-    const site = new Site(passing, notebooks.map(nameOf));
+    const site = new Site(passing, notebooks.map(nameOf), reference);
     const pages = site.build();
     if (exists(folder)) Deno.removeSync(folder, { recursive: true });
     Deno.renameSync(passing, folder);
@@ -81,17 +92,29 @@ class Site {
   #folder: string;
   #notebooks: string[];
   #asked: string[];
+  #reference?: Reference;
+  #found: SearchEntry[] = [];
+  /** Lines of source files that pages lead to. */
+  #lines = new Map<string, Set<number>>();
   bytes = 0;
 
-  constructor(folder: string, notebooks: string[]) {
+  constructor(folder: string, notebooks: string[], reference?: Reference) {
     this.#folder = folder;
     this.#notebooks = notebooks;
-    this.#asked = [...notebooks, "README.md"];
+    this.#reference = reference;
+    this.#asked = [
+      ...notebooks,
+      "README.md",
+      "CONTRIBUTING.md",
+      REPRODUCTION,
+      ...exists(`${root}/${CLAIMS}`) ? [CLAIMS] : [],
+    ];
   }
 
   build(): number {
     this.#write(MARK, "made by deno task site\n");
     this.#copyAssets();
+    const library = this.#reference ? this.#libraryPages(this.#reference) : 0;
     const cards: NotebookCard[] = [];
     const done = new Set<string>();
     while (this.#asked.length) {
@@ -103,7 +126,73 @@ class Site {
       else this.#write(pageOf(name), this.#pageHtml(name, this.#textPage(name)));
     }
     this.#write("index.html", this.#indexHtml(cards));
-    return [...done].filter((name) => !IMAGE.test(name)).length + 1;
+    this.#write("assets/search_index.js", searchScript(this.#found));
+    return [...done].filter((name) => !IMAGE.test(name)).length + library + 1;
+  }
+
+  /** The pages of the library and its methods; how many. */
+  #libraryPages(reference: Reference): number {
+    const modules = reference.modules.filter(({ symbols }) => symbols.length);
+    const apiPage = (name: string) => `api/${name.replaceAll("/", "_")}.html`;
+    const linksFrom = (page: string): ApiLinks => ({
+      source: (file, line) => {
+        this.#asked.push(file);
+        const to = posix.relative(posix.dirname(page), pageOf(file));
+        if (!line) return to;
+        if (!this.#lines.has(file)) this.#lines.set(file, new Set());
+        this.#lines.get(file)!.add(line);
+        return `${to}#L${line}`;
+      },
+      module: (name) => posix.relative(posix.dirname(page), apiPage(name)),
+      markdown: (file) => {
+        const options = this.#markdown(file, []);
+        const move = (to: string) =>
+          /^([a-z][a-z+.-]*:|#)/i.test(to)
+            ? to
+            : posix.relative(posix.dirname(page), posix.join(posix.dirname(file), to));
+        return {
+          link: (href) => {
+            const to = options.link(href);
+            return to === undefined ? undefined : move(to);
+          },
+          image: (href) => move(options.image(href)),
+        };
+      },
+    });
+    const write = (page: string, where: string, content: PageContent) => {
+      this.#write(page, this.#frameOf(page, where, content));
+    };
+    for (const module of modules) {
+      const page = apiPage(module.name);
+      write(page, `lib/${module.name}`, {
+        title: escapeHtml(module.name),
+        ...moduleHtml(module, reference, linksFrom(page)),
+        figures: [],
+      });
+    }
+    const html = modulesHtml(reference, linksFrom("api/index.html"));
+    write("api/index.html", "lib", { title: "The library", html, headings: [], figures: [] });
+    write("methods.html", "methods", {
+      title: "Methods",
+      ...methodsHtml(reference, linksFrom("methods.html")),
+      figures: [],
+    });
+    return modules.length + 2;
+  }
+
+  /** A page that is no file of the project. */
+  #frameOf(page: string, where: string, { title, html, headings }: PageContent): string {
+    this.#found.push(...searchEntries(page, plainText(title), html));
+    const up = posix.relative(posix.dirname(page), ".") || ".";
+    return frame({
+      title: `${plainText(title)} · Tessera`,
+      up,
+      body: `<main>\n${contentsHtml(headings)}<article>\n${html}\n</article>\n</main>`,
+      where: `<a href="${up}/index.html">Tessera</a> <span aria-hidden="true">/</span> <span>${
+        escapeHtml(where)
+      }</span>`,
+      library: Boolean(this.#reference),
+    });
   }
 
   #copyAssets(): void {
@@ -145,7 +234,7 @@ class Site {
     const html = name.endsWith(".md")
       ? `<section class="words">\n${markdownHtml(text, this.#markdown(name, headings))}</section>`
       : `<h1>${escapeHtml(name)}</h1>\n<pre class="code" tabindex="0"><code>${
-        highlight(text, name.split(".").at(-1)!)
+        withLines(highlight(text, name.split(".").at(-1)!), this.#lines.get(name))
       }</code></pre>`;
     const title = headings.find(({ depth }) => depth === 1)?.text ?? escapeHtml(name);
     return { title, html, headings, figures: [] };
@@ -193,12 +282,6 @@ class Site {
 
   #pageHtml(name: string, { title, html, headings, figures }: PageContent): string {
     const up = posix.relative(posix.dirname(pageOf(name)), ".") || ".";
-    const sections = headings.filter(({ depth }) => depth === 2);
-    const contents = sections.length > 1
-      ? `<nav class="contents" aria-label="On this page"><p>On this page</p><ol>${
-        sections.map(({ text, anchor }) => `<li><a href="#${anchor}">${text}</a></li>`).join("")
-      }</ol></nav>`
-      : "";
     const at = this.#notebooks.indexOf(name);
     const step = (to: string | undefined, label: string, kind: string) =>
       to
@@ -211,14 +294,16 @@ class Site {
       : `<nav class="steps" aria-label="Notebooks">${step(this.#notebooks[at - 1], "Before", "prev")}${
         step(this.#notebooks[at + 1], "Next", "next")
       }</nav>`;
+    if (/\.(ipynb|md)$/.test(name)) this.#found.push(...searchEntries(pageOf(name), plainText(title), html));
     const load = figures.length ? ` data-figures="${posix.relative(posix.dirname(name), figureFile(name, ""))}"` : "";
     return frame({
       title: `${plainText(title)} · Tessera`,
       up,
-      body: `<main${load}>\n${contents}<article>\n${html}\n${steps}</article>\n</main>`,
+      body: `<main${load}>\n${contentsHtml(headings)}<article>\n${html}\n${steps}</article>\n</main>`,
       where: `<a href="${up}/index.html">Tessera</a> <span aria-hidden="true">/</span> <span>${
         escapeHtml(name)
       }</span>`,
+      library: Boolean(this.#reference),
     });
   }
 
@@ -232,13 +317,37 @@ class Site {
     const html = families.map(({ about, cards }) =>
       `<h2>${about}</h2>\n<ul class="cards">\n${cards.map(cardHtml).join("\n")}\n</ul>`
     ).join("\n");
-    const [about = ""] = textOf(`${root}/README.md`).split(/\n\s*\n/).slice(1);
+    const opening = textOf(`${root}/README.md`).split(/^## /m)[0];
+    const reference = this.#reference;
+    const count = (rows: readonly unknown[]) => rows.length;
+    const doors = [
+      ["#notebooks", `${cards.length} notebooks`, "Each asks a question and answers it with code that was run."],
+      ...reference
+        ? [[
+          "methods.html",
+          `${count(Object.values(reference.catalogues).flat())} methods`,
+          "Each with its paper, its cost, and where it differs from the authors' code.",
+        ], [
+          "api/index.html",
+          `${count(reference.modules.flatMap(({ symbols }) => symbols))} names in the library`,
+          "Signatures, shapes, errors, and examples that the tests run.",
+        ]]
+        : [],
+      [pageOf(REPRODUCTION), "Reproduction", "Every table and figure of the papers: what came of it here, or why not."],
+      ...exists(`${root}/${CLAIMS}`)
+        ? [[pageOf(CLAIMS), "Claims", "What a position paper says, as tests that can fail, with verdicts."]]
+        : [],
+      ["README.html", "Run it", "Two commands, and what they need."],
+    ].map(([to, title, text]) => `<li><a href="${to}"><h3>${title}</h3><p>${text}</p></a></li>`);
+    const options = { ...this.#markdown("README.md", []), heading: undefined };
     return frame({
       title: "Tessera: notebooks for research on tokens",
       up: ".",
-      body: `<main><article class="index">\n<h1>Tessera</h1>\n<div class="lead">${markdownHtml(about)}</div>\n` +
-        `<p class="more"><a href="README.html">What it is, and how to run it</a></p>\n${html}\n</article></main>`,
+      body: `<main><article class="index">\n${markdownHtml(opening, options)}\n` +
+        `<h2>Where to go</h2>\n<ul class="cards doors">\n${doors.join("\n")}\n</ul>\n` +
+        `<div id="notebooks">\n${html}\n</div>\n</article></main>`,
       where: "<span>Tessera</span>",
+      library: Boolean(reference),
     });
   }
 
@@ -281,7 +390,36 @@ function plainText(html: string): string {
   return html.replace(/<[^>]*>/g, "");
 }
 
-function frame({ title, up, body, where }: { title: string; up: string; body: string; where: string }): string {
+function contentsHtml(headings: Heading[]): string {
+  const sections = headings.filter(({ depth }) => depth === 2);
+  if (sections.length < 2) return "";
+  return `<nav class="contents" aria-label="On this page"><p>On this page</p><ol>${
+    sections.map(({ text, anchor }) => `<li><a href="#${anchor}">${text}</a></li>`).join("")
+  }</ol></nav>`;
+}
+
+/** Code with marks at the lines that are linked to. */
+function withLines(html: string, lines: Set<number> = new Set()): string {
+  return html.split("\n").map((line, at) => lines.has(at + 1) ? `<span id="L${at + 1}"></span>${line}` : line).join(
+    "\n",
+  );
+}
+
+interface Frame {
+  title: string;
+  up: string;
+  body: string;
+  where: string;
+  library: boolean;
+}
+
+function frame({ title, up, body, where, library }: Frame): string {
+  const places = [
+    ["index.html#notebooks", "Notebooks"],
+    ...library ? [["methods.html", "Methods"], ["api/index.html", "Library"]] : [],
+    [pageOf(REPRODUCTION), "Reproduction"],
+    ...exists(`${root}/${CLAIMS}`) ? [[pageOf(CLAIMS), "Claims"]] : [],
+  ].map(([to, name]) => `<a href="${up}/${to}">${name}</a>`);
   return `<!DOCTYPE html>
 <html lang="en" data-assets="${up}/assets/">
 <head>
@@ -295,7 +433,10 @@ function frame({ title, up, body, where }: { title: string; up: string; body: st
 <script src="${up}/assets/page.js"></script>
 </head>
 <body>
-<header><nav class="where" aria-label="Where you are">${where}</nav><button type="button" id="theme"></button></header>
+<header><nav class="where" aria-label="Where you are">${where}</nav>
+<nav class="places" aria-label="Site">${places.join("")}</nav>
+<div class="search"><input type="search" id="search" placeholder="Search ( / )" aria-label="Search" role="combobox" aria-expanded="false" aria-controls="found" aria-autocomplete="list" autocomplete="off"><ul id="found" role="listbox" aria-label="Found" hidden></ul></div>
+<button type="button" id="theme" aria-label="Theme"></button></header>
 ${body}
 </body>
 </html>

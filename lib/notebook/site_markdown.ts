@@ -115,7 +115,8 @@ export function markdownHtml(text: string, { link, image, heading }: MarkdownOpt
         heading?.({ depth, text: html, anchor });
         return `<h${depth} id="${anchor}">${html}<a class="anchor" href="#${anchor}" aria-label="Link to this heading">#</a></h${depth}>\n`;
       },
-      code: ({ text, lang = "" }) => `<pre class="code"><code>${highlight(text, lang.split(/\s/)[0])}</code></pre>\n`,
+      code: ({ text, lang = "" }) =>
+        `<pre class="code" tabindex="0"><code>${highlight(text, lang.split(/\s/)[0])}</code></pre>\n`,
       link({ href, title, tokens }) {
         const html = this.parser.parseInline(tokens);
         const to = link ? link(href) : href;
@@ -137,7 +138,7 @@ export function markdownHtml(text: string, { link, image, heading }: MarkdownOpt
           }</tr>`;
         const head = token.header.some(({ text }) => text.trim()) ? `<thead>${row(token.header, "th")}</thead>` : "";
         const body = token.rows.map((cells) => row(cells, "td")).join("\n");
-        return `<div class="wide"><table>${head}<tbody>${body}</tbody></table></div>\n`;
+        return `<div class="wide" tabindex="0" role="region" aria-label="Table"><table>${head}<tbody>${body}</tbody></table></div>\n`;
       },
     },
   });

@@ -1,16 +1,19 @@
 import assert from "node:assert/strict";
 import type { Notebook } from "../../lib/notebook/notebook.ts";
 import { buildSite } from "../../lib/notebook/site_build.ts";
+import { readReference } from "../../lib/notebook/site_reference.ts";
 import { cellsHtml } from "../../lib/notebook/site_cells.ts";
 import { type Heading, markdownHtml } from "../../lib/notebook/site_markdown.ts";
 import { exists, walk } from "../../lib/notebook/paths.ts";
+
+const reference = await readReference();
 
 /** Builds the site into a folder of its own. */
 function withSite(use: (folder: string, page: (name: string) => string) => void): void {
   const parent = Deno.makeTempDirSync({ prefix: "tessera-site-" });
   try {
     const folder = `${parent}/site`;
-    buildSite(folder);
+    buildSite(folder, undefined, reference);
     use(folder, (name) => Deno.readTextFileSync(`${folder}/${name}`));
   } finally {
     Deno.removeSync(parent, { recursive: true });
@@ -22,6 +25,7 @@ Deno.test("every page links only to what the site holds, and names no address th
     const files = walk(folder).map((path) => path.slice(folder.length + 1));
     const pages = files.filter((name) => name.endsWith(".html"));
     assert.ok(pages.includes("index.html") && pages.includes("notebooks/10_merge_or_prune.html"));
+    assert.ok(pages.includes("api/reduction.html") && pages.includes("methods.html"));
     for (const name of pages) {
       const html = Deno.readTextFileSync(`${folder}/${name}`);
       assert.equal(html.match(/<(?:script|link|img|iframe|source)[^>]*(?:src|href)="https?:[^>]*>/)?.[0], undefined);
@@ -55,6 +59,26 @@ Deno.test("a page holds words, code and outputs, and each figure's data lie in a
     );
     assert.match(page("notebooks/10_merge_or_prune_figures/figure-1.js"), /^tessera\.figure\("figure-1", \{/);
     assert.match(page("index.html"), /href="notebooks\/10_merge_or_prune\.html"/);
+  });
+});
+
+Deno.test("the library, the methods and the evidence have pages, and the search knows them", () => {
+  withSite((_, page) => {
+    const api = page("api/reduction.html");
+    assert.match(api, /<h3 id="tome"><code>tome<\/code>/);
+    assert.match(api, /href="\.\.\/lib\/reduction\/tome\.ts\.html#L\d+"/);
+    const methods = page("methods.html");
+    for (const { method } of Object.values(reference.catalogues).flat()) {
+      assert.ok(methods.includes(`id="method-${method}"`), String(method));
+    }
+    const index = page("index.html");
+    for (const to of ["methods.html", "api/index.html", "experiments/README.html"]) {
+      assert.ok(index.includes(`href="./${to}"`), to);
+    }
+    const search = page("assets/search_index.js");
+    for (const word of ['"tome"', "methods.html", "Merge or prune?", "experiments/README.html"]) {
+      assert.ok(search.includes(word), word);
+    }
   });
 });
 
