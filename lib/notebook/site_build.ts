@@ -435,7 +435,7 @@ function frame({ title, up, body, where, library }: Frame): string {
 <body>
 <header><nav class="where" aria-label="Where you are">${where}</nav>
 <nav class="places" aria-label="Site">${places.join("")}</nav>
-<div class="search"><input type="search" id="search" placeholder="Search ( / )" aria-label="Search" role="combobox" aria-expanded="false" aria-controls="found" aria-autocomplete="list" autocomplete="off"><ul id="found" role="listbox" aria-label="Found" hidden></ul></div>
+<div class="search"><label for="search">Search</label><input type="search" id="search" title="Search: / comes here" role="combobox" aria-expanded="false" aria-controls="found" aria-autocomplete="list" autocomplete="off"><ul id="found" role="listbox" aria-label="Found" hidden></ul></div>
 <button type="button" id="theme" aria-label="Theme"></button></header>
 ${body}
 </body>
