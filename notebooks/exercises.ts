@@ -393,3 +393,36 @@ exercise({
     { args: [[1, 1, 1], 1], expect: [0], hint: "equal values: the earlier place first" },
   ],
 });
+
+exercise({
+  name: "red mass",
+  cases: [
+    { args: [[1, 0, 0.5], [2, 3, 4]], expect: 4, hint: "each token counts as often as its size" },
+    { args: [[1, 1], [1, 1]], expect: 2, hint: "two single red cells" },
+  ],
+});
+
+exercise({
+  name: "count without sizes",
+  cases: [
+    { args: [[1, 0], 64], expect: 32, hint: "half of the tokens are red, whatever they stand for" },
+    { args: [[0, 0, 0, 1], 64], expect: 16, hint: "the mean over tokens, times the cells" },
+  ],
+});
+
+exercise({
+  name: "package sizes",
+  cases: [
+    {
+      args: [[0.1, 0.9, 0.5, 0.2], [1, 1, 1, 1], 2],
+      expect: [1, 1, 2],
+      hint: "the two that go are one token of size 2",
+    },
+    {
+      args: [[0.9, 0.1, 0.5], [3, 2, 1], 2],
+      expect: [3, 1, 2],
+      hint: "the kept ones keep their order and sizes, and the package comes last",
+    },
+    { args: [[0.5, 0.5, 0.5], [1, 2, 4], 1], expect: [1, 6], hint: "equal scores: the earlier token stays" },
+  ],
+});
