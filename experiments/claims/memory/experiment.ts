@@ -1,0 +1,52 @@
+/**
+ * Which facts of a long text a model still finds when most of its cache is gone: with the question unknown when slots are
+ * dropped, and with the question known.
+ *
+ * A seed is a set of 100 texts of 96 tokens with ten facts each; the model, data/tiny-lm, is one. A cell reads its texts
+ * once and asks with every policy: a line each.
+ *
+ * @module
+ */
+import { remember } from "../../../lib/data/files.ts";
+import { hiddenFacts } from "../../../lib/data/mod.ts";
+import { defineExperiment } from "../../../lib/experiment/mod.ts";
+import { Llama } from "../../../lib/nn/mod.ts";
+import { tf } from "../../../lib/tensor/mod.ts";
+import { policiesFor } from "./policies.ts";
+import { askedBefore, askedLater, find, forget, read } from "./recall.ts";
+
+const loaded = remember((_: "the model") => Llama.load("tinyLM"));
+
+/** Texts of a seed; of the small run. */
+const TEXTS = 100, FAST_TEXTS = 40;
+
+export default defineExperiment({
+  name: "memory",
+  version: 1,
+  question:
+    "Which hidden facts are found again when slots of the cache are dropped before, or after, the question is known?",
+  grid: { question: ["unknown", "known"], removed: [0.25, 0.5, 0.75, 0.9] },
+  seeds: [0, 1, 2, 3, 4],
+  fast: { grid: { removed: [0.5, 0.9] }, seeds: [0, 1, 2] },
+  data: [new URL("../../../data/tiny-lm/", import.meta.url)],
+  rowSeconds: 4,
+  async row({ question, removed }, { seed, fast }) {
+    const model = await loaded("the model");
+    const facts = hiddenFacts({ texts: fast ? FAST_TEXTS : TEXTS, seed: 1000 + seed });
+    const batch = question === "known" ? askedBefore(facts) : askedLater(facts);
+    const memory = read(model, batch.prompt, seed);
+    const lines = Object.entries(policiesFor(1 - removed, batch.wanted)).map(([policy, cache]) => {
+      const { recall, byDepth, kept } = find(model, memory, cache, batch);
+      return {
+        policy,
+        recall,
+        ...Object.fromEntries(byDepth.map((share, fifth) => [`fifth${fifth + 1}`, share])),
+        kept1: kept[0],
+        kept2: kept[1],
+      };
+    });
+    forget(memory);
+    tf.dispose([batch.prompt, batch.rest]);
+    return lines;
+  },
+});
