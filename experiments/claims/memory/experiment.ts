@@ -2,7 +2,7 @@
  * Which facts of a long text a model still finds when most of its cache is gone: with the question unknown when slots are
  * dropped, and with the question known.
  *
- * A seed is a set of 100 texts of 96 tokens with ten facts each; the model, data/tiny-lm, is one. A cell reads its texts
+ * A seed is a set of 60 texts of 96 tokens with ten facts each; the model, data/tiny-lm, is one. A cell reads its texts
  * once and asks with every policy: a line each.
  *
  * @module
@@ -13,12 +13,12 @@ import { defineExperiment } from "../../../lib/experiment/mod.ts";
 import { Llama } from "../../../lib/nn/mod.ts";
 import { tf } from "../../../lib/tensor/mod.ts";
 import { policiesFor } from "./policies.ts";
-import { askedBefore, askedLater, find, forget, read } from "./recall.ts";
+import { ask, find, forget, read } from "./recall.ts";
 
 const loaded = remember((_: "the model") => Llama.load("tinyLM"));
 
 /** Texts of a seed; of the small run. */
-const TEXTS = 100, FAST_TEXTS = 40;
+const TEXTS = 60, FAST_TEXTS = 30;
 
 export default defineExperiment({
   name: "memory",
@@ -33,7 +33,7 @@ export default defineExperiment({
   async row({ question, removed }, { seed, fast }) {
     const model = await loaded("the model");
     const facts = hiddenFacts({ texts: fast ? FAST_TEXTS : TEXTS, seed: 1000 + seed });
-    const batch = question === "known" ? askedBefore(facts) : askedLater(facts);
+    const batch = ask(facts, { known: question === "known" });
     const memory = read(model, batch.prompt, seed);
     const lines = Object.entries(policiesFor(1 - removed, batch.wanted)).map(([policy, cache]) => {
       const { recall, byDepth, kept } = find(model, memory, cache, batch);

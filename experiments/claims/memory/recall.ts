@@ -99,7 +99,7 @@ export function goOn(
   return model.head(x);
 }
 
-/** Texts, or questions, that are asked together. */
+/** Questions that are asked together. */
 export interface Batch {
   /** [batch, n]: what the policy sees. */
   readonly prompt: tf.Tensor2D;
@@ -109,51 +109,28 @@ export interface Batch {
   readonly from: number;
   /** Which row of the batch, which row of `rest` and which token is right, and in which fifth of the text it stands. */
   readonly questions: readonly { batch: number; row: number; answer: number; fifth: number }[];
-  /** [batch][n]: what an oracle wants most: 2 for the thing that is asked for, 1 for its name. */
+  /** [batch][n]: what an oracle wants: 2 where a thing stands that may be asked for, 1 for its name. */
   readonly wanted: number[][];
 }
 
-/** Questions that nobody knows when the cache is made smaller: all facts of a text are asked for afterwards. */
-export function askedLater(facts: HiddenFacts): Batch {
-  const { texts, rowLength, tokens, lengths, asked, told, answer } = facts;
-  const each = asked.length / texts, length = lengths[0];
-  const all = tf.tensor2d(tokens, [texts, rowLength], "int32");
-  const questions = Array.from(asked, (place, q) => ({
-    batch: Math.floor(q / each),
-    row: place - length,
-    answer: answer[q],
-    fifth: Math.min(4, Math.floor(5 * told[q] / length)),
-  }));
-  const wanted = Array.from({ length: texts }, () => new Array<number>(length).fill(0));
-  told.forEach((place, q) => {
-    wanted[Math.floor(q / each)][place] = 1;
-    wanted[Math.floor(q / each)][place + 1] = 2;
-  });
-  return {
-    prompt: all.slice([0, 0], [texts, length]),
-    rest: all.slice([0, length], [texts, rowLength - length]),
-    from: length,
-    questions,
-    wanted,
-  };
-}
-
 /**
- * Questions that are part of what the policy sees: one for each row, "... ? anna". It is then read again, against the
- * slots of the text that stay: the answer depends on nothing else than what the policy chose.
+ * One question for each row, "? anna", read against the slots of the text that stay. Where it is known, the policy sees it
+ * too, at the end of the text; then it is read again, so that the answer depends on nothing else than what was chosen.
  */
-export function askedBefore(facts: HiddenFacts): Batch {
+export function ask(facts: HiddenFacts, { known }: { readonly known: boolean }): Batch {
   const { texts, rowLength, tokens, lengths, asked, told, answer } = facts;
   const each = asked.length / texts, length = lengths[0];
   const prompts: number[][] = [], asking: number[][] = [], wanted: number[][] = [];
   const questions = Array.from(asked, (place, q) => {
-    const start = Math.floor(q / each) * rowLength, name = tokens[start + place];
-    const question = [tokens[start + place - 1], name];
-    prompts.push([...tokens.subarray(start, start + length), ...question]);
+    const text = Math.floor(q / each), start = text * rowLength;
+    const question = [tokens[start + place - 1], tokens[start + place]];
+    prompts.push([...tokens.subarray(start, start + length), ...(known ? question : [])]);
     asking.push(question);
-    const of = new Array<number>(length + 2).fill(0);
-    of[told[q] + 1] = 2;
-    of[told[q]] = 1;
+    const of = new Array<number>(prompts[q].length).fill(0);
+    for (const at of known ? [told[q]] : told.subarray(text * each, (text + 1) * each)) {
+      of[at] = 1;
+      of[at + 1] = 2;
+    }
     wanted.push(of);
     return { batch: q, row: 1, answer: answer[q], fifth: Math.min(4, Math.floor(5 * told[q] / length)) };
   });
