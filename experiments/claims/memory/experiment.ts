@@ -11,14 +11,15 @@ import { remember } from "../../../lib/data/files.ts";
 import { hiddenFacts } from "../../../lib/data/mod.ts";
 import { defineExperiment } from "../../../lib/experiment/mod.ts";
 import { Llama } from "../../../lib/nn/mod.ts";
+import { mean } from "../../../lib/stats.ts";
 import { tf } from "../../../lib/tensor/mod.ts";
 import { policiesFor } from "./policies.ts";
 import { ask, find, forget, read } from "./recall.ts";
 
 const loaded = remember((_: "the model") => Llama.load("tinyLM"));
 
-/** Texts of a seed; of the small run. */
-const TEXTS = 60, FAST_TEXTS = 30;
+/** Texts of a seed; of the small run; facts of a text. */
+const TEXTS = 60, FAST_TEXTS = 30, FACTS = 10;
 
 export default defineExperiment({
   name: "memory",
@@ -32,8 +33,13 @@ export default defineExperiment({
   rowSeconds: 4,
   async row({ question, removed }, { seed, fast }) {
     const model = await loaded("the model");
-    const facts = hiddenFacts({ texts: fast ? FAST_TEXTS : TEXTS, seed: 1000 + seed });
+    const facts = hiddenFacts({ texts: fast ? FAST_TEXTS : TEXTS, seed: 1000 + seed, facts: FACTS });
     const batch = ask(facts, { known: question === "known" });
+    // who guesses among the ten things that a text names
+    const chance = mean(Array.from(facts.answer, (thing, q) => {
+      const told = facts.answer.subarray(q - q % FACTS, q - q % FACTS + FACTS);
+      return told.filter((other) => other === thing).length / FACTS;
+    }));
     const memory = read(model, batch.prompt, seed);
     const lines = Object.entries(policiesFor(1 - removed, batch.wanted)).map(([policy, cache]) => {
       const { recall, byDepth, kept } = find(model, memory, cache, batch);
@@ -43,6 +49,7 @@ export default defineExperiment({
         ...Object.fromEntries(byDepth.map((share, fifth) => [`fifth${fifth + 1}`, share])),
         kept1: kept[0],
         kept2: kept[1],
+        chance,
       };
     });
     forget(memory);
