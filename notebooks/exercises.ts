@@ -426,3 +426,30 @@ exercise({
     { args: [[0.5, 0.5, 0.5], [1, 2, 4], 1], expect: [1, 6], hint: "equal scores: the earlier token stays" },
   ],
 });
+
+exercise({
+  name: "the word of a card",
+  cases: [
+    { args: [0.1, 0.3], expect: "supported", hint: "all of the interval lies above 0" },
+    { args: [-0.3, -0.1], expect: "refuted", hint: "all of it lies below" },
+    { args: [-0.1, 0.2], expect: "undecided", hint: "0 is inside" },
+  ],
+});
+
+exercise({
+  name: "the mean row",
+  cases: [
+    { args: [[0, 8], 8], expect: 0.5, hint: "rows 0 and 1" },
+    { args: [[63], 8], expect: 7, hint: "the last cell of 64 is in row 7" },
+    { args: [[0, 4, 8], 4], expect: 1, hint: "with four columns cell 4 begins row 1" },
+  ],
+});
+
+exercise({
+  name: "the believed row",
+  cases: [
+    { args: [0, 8], expect: 0, hint: "the first that is kept seems to be the first cell" },
+    { args: [15, 8], expect: 1, hint: "sixteen tokens fill two rows, wherever they came from" },
+    { args: [8, 4], expect: 2, hint: "a row has as many tokens as columns" },
+  ],
+});

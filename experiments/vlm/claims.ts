@@ -22,6 +22,7 @@ const shared = {
     "Grids of 8 x 8 cells with four objects, twelve questions an image: for a colour, for the half it is in, for the twin " +
     "of the same colour; a decoder of four blocks that was trained without reduction. Seeds are of 60 images each and of " +
     "chance; it is one trained model.",
+  notebook: "40_does_less_see_better",
 } as const;
 
 /** What is claimed of image tokens. */
