@@ -144,7 +144,7 @@ export const claims: readonly Claim[] = [
   },
   {
     ...shared,
-    id: "C1e",
+    id: "C1f",
     claim: "The attention of the last word chooses better than chance, for a question that needs two looks",
     mechanism: "what is attended to is what the answer is made of",
     publishedFor: [

@@ -68,7 +68,11 @@ function outputHtml(output: Output, figures: PageFigure[], options: MarkdownOpti
     const source = `data:${type};base64,${text(data[type]).replace(/\s/g, "")}`;
     return `<figure class="picture"><img src="${source}" alt="${escapeHtml(text(data["text/plain"]))}"></figure>`;
   }
-  if (data["text/html"]) return `<div class="wide">${withoutScripts(text(data["text/html"]))}</div>`;
+  if (data["text/html"]) {
+    return `<div class="wide" tabindex="0" role="region" aria-label="Table">${
+      withoutScripts(text(data["text/html"]))
+    }</div>`;
+  }
   if (data["text/markdown"]) {
     return `<div class="words">${markdownHtml(text(data["text/markdown"]), { ...options, heading: undefined })}</div>`;
   }

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { pathToFileURL } from "node:url";
 import { type Browser, chromium, type Page } from "playwright-core";
 import { buildSite } from "../../lib/notebook/site_build.ts";
+import { readReference } from "../../lib/notebook/site_reference.ts";
 import { walk } from "../../lib/notebook/paths.ts";
 import { CHROMIUM_FLAGS, findChromium } from "./lab.ts";
 
@@ -61,7 +62,7 @@ Deno.test("the site can be read from a disk, on a phone and on a desk, in light 
   const folder = Deno.makeTempDirSync({ prefix: "tessera-site-" });
   let browser: Browser | undefined;
   try {
-    buildSite(folder);
+    buildSite(folder, undefined, await readReference());
     browser = await chromium.launch({ executablePath: chromiumPath, args: CHROMIUM_FLAGS });
     const asked: string[] = [];
     const failed: string[] = [];
@@ -114,6 +115,28 @@ Deno.test("the site can be read from a disk, on a phone and on a desk, in light 
           assert.ok(brightness((await lookAt(page)).background) < 100, "the choice is kept");
         }
         await page.close();
+      }
+    });
+
+    await t.step("axe-core finds nothing serious, in either theme", async () => {
+      const axe = await Deno.readTextFile(new URL("../../node_modules/axe-core/axe.min.js", import.meta.url));
+      const some = [
+        "index.html",
+        "methods.html",
+        "api/tensor.html",
+        "notebooks/00_start.html",
+        "notebooks/40_does_less_see_better.html",
+      ];
+      for (const name of some.filter((name) => pages.includes(name))) {
+        for (const theme of ["light", "dark"] as const) {
+          const page = await open(name, DESK, theme);
+          await page.evaluate(axe);
+          const found = await page.evaluate(`axe.run({ preload: false }).then(({ violations }) => violations
+            .filter(({ impact }) => impact === "serious" || impact === "critical")
+            .map(({ id, nodes }) => id + ": " + nodes.slice(0, 3).map(({ html }) => html.slice(0, 160)).join(" ... ")))`);
+          assert.deepEqual(found, [], `${name}, ${theme}`);
+          await page.close();
+        }
       }
     });
 

@@ -18,7 +18,8 @@ const toy = (rows: readonly Row[]) => ({
 
 const data =
   "ten facts in each of 60 texts of 96 tokens a seed (lib/data/simulated/hidden_facts.ts); data/tiny-lm, two " +
-  "layers of width 64, trained once: seeds are of texts and of chance eviction, not of training";
+  "layers of width 64, trained once: seeds are of texts and of chance eviction, not of training. Trial runs on the texts of " +
+  "seed 0 had been seen before these claims were written, and policies that did well there were chosen for cards";
 const controls =
   "none, random, strided and the most recent slots at the same budget, an oracle that knows where the facts " +
   "stand; no smaller model at the same cost: one layer cannot find a fact at all";
