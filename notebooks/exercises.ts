@@ -453,3 +453,34 @@ exercise({
     { args: [8, 4], expect: 2, hint: "a row has as many tokens as columns" },
   ],
 });
+
+exercise({
+  name: "the highest excess",
+  cases: [
+    { args: [[3, 3, 0], [0, 3, 0], 1], expect: [0], hint: "3 - 0 is the highest difference" },
+    {
+      args: [[1, 5, 4], [1, 1, 1], 2],
+      expect: [1, 2],
+      hint: "sort by loss less reference, take the first, sort places",
+    },
+    { args: [[2, 6], [1, 6], 1], expect: [0], hint: "a high loss that the reference has too is no excess" },
+  ],
+});
+
+exercise({
+  name: "the mean of what counts",
+  cases: [
+    { args: [[1, 5, 3], [0, 1, 1]], expect: 4, hint: "divide by the number that count, not by all" },
+    { args: [[2, 2], [1, 1]], expect: 2, hint: "with all of them it is the plain mean" },
+    { args: [[9, 1], [0, 1]], expect: 1, hint: "what does not count is not in the sum" },
+  ],
+});
+
+exercise({
+  name: "the largest rate that works",
+  cases: [
+    { args: [[0.1, 0.2], [0.95, 0.5], 0.9], expect: 0.1, hint: "the second rate does not reach 0.9" },
+    { args: [[0.1, 0.2, 0.4], [0.95, 0.2, 0.91], 0.9], expect: 0.4, hint: "a lower rate may fail: the largest counts" },
+    { args: [[0.1], [0.3], 0.9], expect: 0, hint: "none works" },
+  ],
+});

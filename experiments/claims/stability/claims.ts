@@ -27,6 +27,7 @@ const shared = {
   controls:
     "All targets; the same share at random; the reference's loss alone; the hardest; the easiest; an oracle that " +
     "knows the clean ones. A smaller model at the same cost is no control here: every arm runs the whole model.",
+  notebook: "43_which_tokens_teach",
 } as const;
 
 /** What is claimed of training. */
