@@ -167,7 +167,7 @@ export function cardsPage(
   const count = (word: VerdictWord) => cards.filter(({ verdict }) => verdict.verdict === word).length;
   const cell = (text: string) => text.replaceAll("|", "\\|");
   const lines = cards.map(({ claim, verdict, page, seeds }) => {
-    const notebook = claim.notebook ? `[${claim.notebook}](${toNotebooks}${claim.notebook}.ipynb)` : "-";
+    const notebook = claim.notebook ? `[${claim.notebook.split("_")[0]}](${toNotebooks}${claim.notebook}.ipynb)` : "-";
     return `| ${claim.id} | ${cell(claim.claim)} | **${verdict.verdict}** | ${
       cell(verdict.reason)
     } | ${seeds} | [rows](${page}) | ${notebook} |`;
