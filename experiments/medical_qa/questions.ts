@@ -100,6 +100,8 @@ export interface AnswererOptions {
 export interface Answerer {
   readonly parameters: number;
   readonly seconds: number;
+  /** Updates: every question once an epoch, 64 at a time. */
+  readonly steps: number;
   /**
    * What the model answers to each question: the place of the likeliest of its four options, and the likeliest of all words.
    *
@@ -163,7 +165,7 @@ export async function trainAnswerer(questions: readonly Question[], options: Ans
     { own, weights },
     { clip: 1 },
   );
-  await fit({
+  const { steps } = await fit({
     step,
     data: {
       count: questions.length,
@@ -200,6 +202,7 @@ export async function trainAnswerer(questions: readonly Question[], options: Ans
   return {
     parameters: model.parameters + (prefix.kind === "vectors" ? size * width + width : 0) + width,
     seconds: (performance.now() - started) / 1000,
+    steps,
     answer,
     dispose: () => {
       run.dispose();

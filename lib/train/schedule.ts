@@ -39,7 +39,7 @@ export interface DecayOptions {
  *
  * Loshchilov and Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", ICLR 2017, arXiv:1608.03983, equation 5.
  *
- * @throws {RangeError} If `updates` or `warmup` is no whole number, or the warm-up is longer than all.
+ * @throws {RangeError} If `updates` or `warmup` is no whole number, the warm-up is longer than all, or the rate would rise.
  *
  * @example
  * ```ts
@@ -75,6 +75,11 @@ function decay({ peak, updates, warmup = 0, final = 0 }: DecayOptions, left: (pr
   if (!Number.isInteger(updates) || updates < 1 || !Number.isInteger(warmup) || warmup < 0 || warmup >= updates) {
     throw new RangeError(
       `a schedule needs a whole number of updates above its warm-up, but they are ${updates} and ${warmup}`,
+    );
+  }
+  if (final > peak) {
+    throw new RangeError(
+      `a schedule goes down, but its final rate ${final} lies above its peak ${peak}; lower \`final\`, or raise \`peak\``,
     );
   }
   return (update) => {
