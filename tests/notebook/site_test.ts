@@ -143,7 +143,7 @@ Deno.test("outputs are shown in their best form, and nothing in them runs", () =
   assert.match(html, /<img src="data:image\/png;base64,iVBORw0K" alt="dot"/);
   assert.match(html, /<pre class="stream stderr" tabindex="0">red &lt;b&gt;<\/pre>/);
   assert.match(html, /<pre class="error" tabindex="0">RangeError: too far<\/pre>/);
-  assert.match(html, /<div class="wide"><b>bold<\/b><\/div>/);
+  assert.match(html, /<div class="wide" tabindex="0" role="region" aria-label="Table"><b>bold<\/b><\/div>/);
   assert.match(html, /<strong>strong<\/strong>/);
   assert.match(html, /<img src="data:image\/png;base64,AAAA" alt="a picture">/);
   assert.doesNotMatch(html, /<script|onclick/);
