@@ -4,8 +4,8 @@ import { synthLab } from "../../lib/data/mod.ts";
 import { ask, denseBatch, freeBatch, toDevice } from "../../lib/editing/batch.ts";
 import { CLEF, type CLEFConfig, type EncoderConfig, presets, scalingOf } from "../../lib/editing/mod.ts";
 import { conceptOf } from "../../lib/editing/concepts.ts";
-import { elapsedCode, type Moments, timeGap, timeSpec } from "../../lib/editing/time_embedding.ts";
-import { xlstmStack } from "../../lib/editing/xlstm.ts";
+import { elapsedCode, type Moments, sinusoidalTable, timeGap, timeSpec } from "../../lib/editing/time_embedding.ts";
+import { mlstmParallel, mlstmRecurrent, slstm, xlstmStack } from "../../lib/editing/xlstm.ts";
 import { gelu, initialise } from "../../lib/nn/mod.ts";
 import { random } from "../../lib/random.ts";
 import { compile, tf, tidy } from "../../lib/tensor/mod.ts";
@@ -264,3 +264,91 @@ Deno.test("xLSTM in parallel is xLSTM step by step, with random weights and 30 r
     assert.ok(parallel.sub(recurrent).abs().max().arraySync() as number <= 1e-4);
   });
 });
+
+Deno.test("an xLSTM that forgets nothing and takes in nothing keeps its first record; one that forgets all has the last", () => {
+  const records = 6, channels = 4, open = 1e3;
+  const draw = random(5, "gates");
+  const three = () => tf.tensor4d(draw.normals(records * channels), [1, 1, records, channels]);
+  const gate = (of: (record: number) => number) =>
+    tf.tensor3d(Array.from({ length: records }, (_, record) => of(record)), [1, 1, records]);
+  tidy(() => {
+    const [queries, keys, values] = [three(), three(), three()];
+    const [q, k, v] = [queries, keys, values].map((x) => x.arraySync()[0][0]);
+    /** What record t reads of record j alone, with a stabiliser of 0. */
+    const read = (t: number, j: number) => {
+      const match = q[t].reduce((sum, value, c) => sum + value * k[j][c], 0) / Math.sqrt(channels);
+      return v[j].map((value) => match * value / Math.max(Math.abs(match), 1));
+    };
+    const limits: [
+      name: string,
+      forget: number,
+      input: (record: number) => number,
+      expected: (t: number) => number[],
+    ][] = [
+      ["nothing forgotten, nothing taken in after the first", open, (t) => t ? -open : 0, (t) => read(t, 0)],
+      ["all forgotten", -open, () => 0, (t) => read(t, t)],
+      ["nothing ever taken in", open, () => -50, () => Array(channels).fill(0)],
+    ];
+    for (const [name, forget, input, expected] of limits) {
+      const given = { queries, keys, values, inputGate: gate(input), forgetGate: gate(() => forget) };
+      for (const h of [mlstmParallel(given), mlstmRecurrent(given).h]) {
+        h.arraySync()[0][0].forEach((row, t) =>
+          row.forEach((value, c) => assert.ok(Math.abs(value - expected(t)[c]) < 1e-4, `${name}, record ${t}`))
+        );
+      }
+    }
+    // the cell that is a vector: input, forget, cell and output gates of one channel
+    const z = [0.3, -2, 5], o = [0.5, 1, -1];
+    const gates = tf.tensor3d(z.flatMap((cell, t) => [t ? -open : 0, open, cell, o[t]]), [1, 3, 4]);
+    const { h } = slstm(gates, tf.zeros([1, 4, 1]), tf.zeros([4]));
+    (h.arraySync() as number[][][])[0].forEach(([value], t) =>
+      assert.ok(Math.abs(value - Math.tanh(z[0]) / (1 + Math.exp(-o[t]))) < 1e-5, `record ${t}`)
+    );
+  });
+});
+
+/** The axes of a weight that stand for variables: all of their length, but those of heads and of the hidden layer. */
+function variableAxes(name: string, shape: readonly number[], variables: number): number[] {
+  const axes = [...shape.keys()].filter((axis) => shape[axis] === variables);
+  if (/in_proj_bias|linear1\.bias/.test(name)) return [];
+  if (/in_proj_weight|linear1\.weight/.test(name)) return [1];
+  if (/out_proj\.weight|linear2\.weight/.test(name)) return [0];
+  return axes;
+}
+
+for (
+  const [name, encoder] of [
+    ["LSTM", { kind: "lstm", hidden: 7 }],
+    ["Transformer", { kind: "transformer", heads: 4, layers: 2 }],
+  ] as const
+) {
+  for (const [preset, make] of [["repo", presets.repo], ["paper", presets.paper]] as const) {
+    Deno.test(`${name}, ${preset}: variables in another order, with all that belongs to them, give concepts in that order`, () => {
+      tidy(() => {
+        const model = CLEF.create(make(sizesOf(encoder)), 9);
+        const order = random(2, "variables").permutation(16), index = tf.tensor1d(order, "int32");
+        const permuted = new Map([...model.weights].map(([weight, value]) => [
+          weight,
+          variableAxes(weight, value.shape, 16).reduce<tf.Tensor>((x, axis) => tf.gather(x, index, axis), value),
+        ]));
+        const other = new CLEF(model.config, permuted as typeof model.weights);
+        const batch = batchOf([0, 1, 2]);
+        // the waves of positions are no weights: what their columns would have brought is added to what the encoder reads
+        const records = batch.x.shape[1];
+        const waves = tf.tensor2d(sinusoidalTable(records, 16), [records, 16]);
+        const difference = tf.gather(waves, index, 1).sub(waves);
+        const observed = tf.gather(batch.observed, index, 2);
+        const moved = { ...batch, x: tf.gather(batch.x, index, 2).add<tf.Tensor3D>(difference), observed };
+        const concepts = (of: CLEF, given: typeof batch) => {
+          const { history, query } = ask(given, 10, 12);
+          return of.forward(history, query).concept.arraySync();
+        };
+        const plain = concepts(model, batch);
+        const wanted = plain.map((row) => order.map((v) => row[v]));
+        near(concepts(other, moved), wanted, "permuted");
+        const kept = concepts(model, moved).flat();
+        assert.ok(kept.some((value, i) => Math.abs(value - wanted.flat()[i]) > 1e-3), "the weights have to move too");
+      });
+    });
+  }
+}
