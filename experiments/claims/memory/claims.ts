@@ -22,7 +22,8 @@ const data =
   "seed 0 had been seen before these claims were written, and policies that did well there were chosen for cards";
 const controls =
   "none, random, strided and the most recent slots at the same budget, an oracle that knows where the facts " +
-  "stand; no smaller model at the same cost: one layer cannot find a fact at all";
+  "stand; no smaller model at the same cost: one layer cannot find a fact at all. StreamingLLM is as in kvpress: keys keep " +
+  "their places, where the paper counts them anew";
 const streaming = {
   says: "perplexity stays stable over millions of tokens with 4 sinks",
   source: "Xiao et al., ICLR 2024",

@@ -55,7 +55,8 @@ export function policiesFor(keepRate: number, wanted: readonly number[][]): Reco
     oracle: byScore(oracle(wanted), budget),
     random: randomEviction(budget),
     strided: byScore(strided, budget),
-    StreamingLLM: streamingLLM(budget),
+    // a mask keeps each key at its place, as kvpress does; the paper counts places anew
+    StreamingLLM: streamingLLM({ ...budget, parity: true }),
     Knorm: knorm(budget),
     "longest keys": byScore(longest("keys"), budget),
     "longest values": byScore(longest("values"), budget),
