@@ -168,6 +168,7 @@ export { completeMatching, type CompleteMatchingOptions, crossget } from "./cros
 // Text: encoders and state-space models (reducers), prompts (text in, text out), training signals
 export * from "./sequence_methods.ts";
 export * from "./keep_classifier.ts";
+export * from "./keep_policy.ts";
 export * from "./llama_scorer.ts";
 export * from "./llmlingua.ts";
 export * from "./llmlingua2.ts";
