@@ -91,38 +91,44 @@ export async function trainFinder(
   );
   const watched = hiddenFacts({ texts: 100, seed: WATCHED_SEED, length: longest, facts });
   const recalls: { step: number; recall: number }[] = [];
-  const result = await fit({
-    step,
-    epochs,
-    batch: BATCH,
-    seed,
-    show,
-    signal,
-    data: {
-      count: STEPS_PER_EPOCH * BATCH, // of texts that are never the same: an epoch is a pause to ask
-      batch: (examples, { step }) =>
-        batchOf(
-          hiddenFacts({
-            texts: examples.length,
-            seed: 1_000_000 * (seed + 1) + step,
-            length: [8, Math.min(longest, 16 + Math.floor(step / 4))],
-            facts,
-          }),
-          longest + 3 * facts,
-        ),
-    },
-    validate: (epoch) => {
-      const { recall } = askFacts(model, watched);
-      if (show) console.log(`epoch ${epoch}: recall ${recall}`);
-      recalls.push({ step: step.count, recall });
-      return { recall };
-    },
-    monitor: { metric: "recall", goal: "highest" },
-  });
-  step.dispose();
-  tf.dispose([...flatten(before).values()]);
-  const log = recalls.map((entry) => ({ ...entry, loss: result.history.loss[entry.step - 1] }));
-  return { model, result, log };
+  try {
+    const result = await fit({
+      step,
+      epochs,
+      batch: BATCH,
+      seed,
+      show,
+      signal,
+      data: {
+        count: STEPS_PER_EPOCH * BATCH, // of texts that are never the same: an epoch is a pause to ask
+        batch: (examples, { step }) =>
+          batchOf(
+            hiddenFacts({
+              texts: examples.length,
+              seed: 1_000_000 * (seed + 1) + step,
+              length: [8, Math.min(longest, 16 + Math.floor(step / 4))],
+              facts,
+            }),
+            longest + 3 * facts,
+          ),
+      },
+      validate: (epoch) => {
+        const { recall } = askFacts(model, watched);
+        if (show) console.log(`epoch ${epoch}: recall ${recall}`);
+        recalls.push({ step: step.count, recall });
+        return { recall };
+      },
+      monitor: { metric: "recall", goal: "highest" },
+    });
+    const log = recalls.map((entry) => ({ ...entry, loss: result.history.loss[entry.step - 1] }));
+    return { model, result, log };
+  } catch (error) {
+    model.dispose();
+    throw error;
+  } finally {
+    step.dispose();
+    tf.dispose([...flatten(before).values()]);
+  }
 }
 
 function loss(model: Llama, before: LinearParameters, tokens: tf.Tensor2D, weight: tf.Tensor2D) {

@@ -4,6 +4,7 @@ import { hiddenFacts, tinyLM } from "../../lib/data/mod.ts";
 import { Llama } from "../../lib/nn/mod.ts";
 import { tf, tidy } from "../../lib/tensor/mod.ts";
 import { askFacts } from "../../experiments/tiny_lm/evaluate.ts";
+import { trainFinder } from "../../experiments/tiny_lm/training.ts";
 
 Deno.test("TinyLM gives the logits that it gave when it was trained", async () => {
   const { training } = await tinyLM.load();
@@ -51,4 +52,21 @@ Deno.test("hidden facts are where they are said to be, and each is asked once", 
     () => hiddenFacts({ texts: 1, seed: 1, length: 7 }),
     /^RangeError: the length must be a whole number from 8, but it is 7$/,
   );
+});
+
+Deno.test("another seed is another model, a training leaves nothing but its model, and one that is stopped says so", async () => {
+  const small = { epochs: 2, longest: 12, facts: 2 };
+  const before = tf.memory().numTensors;
+  const weights: Float32Array[] = [], losses: number[] = [];
+  for (const seed of [0, 1]) {
+    const { model, result } = await trainFinder({ ...small, seed });
+    weights.push(model.weights.embed_tokens.weight.dataSync() as Float32Array);
+    losses.push(result.history.loss[0], result.history.loss.at(-1)!);
+    model.dispose();
+  }
+  assert.ok(weights[0].some((value, i) => Math.abs(value - weights[1][i]) > 0.01));
+  assert.ok(losses[1] < losses[0] && losses[3] < losses[2], `losses ${losses}`);
+  assert.equal(tf.memory().numTensors, before);
+  await assert.rejects(trainFinder({ ...small, seed: 0, signal: AbortSignal.abort() }), /stop|abort/i);
+  assert.equal(tf.memory().numTensors, before, "a training that was stopped");
 });

@@ -46,7 +46,7 @@ export default defineExperiment({
   seeds: [0, 1, 2, 3, 4],
   fast: { grid: { removed: [0.5, 0.9] }, seeds: [0, 1, 2] },
   data: [new URL("../../../data/tiny-lm/", import.meta.url)],
-  rowSeconds: 25,
+  rowSeconds: 8,
   async row({ question, removed }, { seed, fast, signal }) {
     const model = fast ? await shipped("the model") : await modelOf(seed, signal);
     const facts = hiddenFacts({ texts: fast ? FAST_TEXTS : TEXTS, seed: 1000 + seed, facts: FACTS });
