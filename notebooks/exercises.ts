@@ -484,3 +484,34 @@ exercise({
     { args: [[0.1], [0.3], 0.9], expect: 0, hint: "none works" },
   ],
 });
+
+exercise({
+  name: "the reward of a choice",
+  cases: [
+    { args: [true, [1, 0, 0, 0], 1], expect: 0.75, hint: "a right answer earns 1, a quarter of the tokens costs 0.25" },
+    { args: [false, [1, 1], 2], expect: -2, hint: "a wrong answer earns 0, and the tokens still cost" },
+    { args: [true, [0, 0], 5], expect: 1, hint: "nothing kept costs nothing" },
+  ],
+});
+
+exercise({
+  name: "a step of REINFORCE",
+  cases: [
+    { args: [[0], [1], 1, 0], expect: [0.5], hint: "log odds 0 are a probability of one half; 1 - 0.5" },
+    {
+      args: [[0, 0], [1, 0], 0, 1],
+      expect: [-0.5, 0.5],
+      hint: "worse than the baseline: the draw becomes less likely",
+    },
+    { args: [[2, -1], [1, 1], 0.5, 0.5], expect: [0, 0], hint: "no better and no worse: nothing changes" },
+  ],
+});
+
+exercise({
+  name: "the mean of the others",
+  cases: [
+    { args: [[1, 0]], expect: [0, 1], hint: "of two draws each is the other's baseline" },
+    { args: [[3, 0, 0]], expect: [0, 1.5, 1.5], hint: "the sum less the own reward, over one draw fewer" },
+    { args: [[2, 2, 2, 2]], expect: [2, 2, 2, 2], hint: "equal rewards leave nothing to learn" },
+  ],
+});
