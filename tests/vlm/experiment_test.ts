@@ -1,5 +1,6 @@
-/** What experiments/vlm/README.md says, held against the rows that lie beside it. */
+/** What the rows of experiments/vlm show: before which block, and for which question, it matters which tokens stay. */
 import assert from "node:assert/strict";
+import { differing } from "../../experiments/vlm/report.ts";
 import { fromCSV } from "../../lib/experiment/mod.ts";
 
 const text = Deno.readTextFileSync(new URL("../../experiments/vlm/rows.csv", import.meta.url));
@@ -73,4 +74,19 @@ Deno.test("before block 2 the questions that need one look are decided", () => {
   for (const method of there) {
     assert.ok(mean("colour", method, 8) > 0.98 && mean("half", method, 8) > 0.94, method);
   }
+});
+
+Deno.test("the page says of a method that it is above a control where the interval over seeds says so, and else not", () => {
+  const made = ["a", "b", "c", "base"].flatMap((method) =>
+    [1, 2, 3].map((seed) => ({
+      method,
+      keep: 8,
+      positions: "original",
+      seed,
+      colour: { a: 0.8, b: 0.2, c: seed === 1 ? 0.9 : 0.3, base: 0.5 }[method]! +
+        seed / 1000 * (method === "base" ? 1 : 2),
+    }))
+  );
+  const found = differing(made, ["a", "b", "c", "base"], () => "base", 8, "colour");
+  assert.deepEqual(found, { above: ["a"], below: ["b"], level: ["c"] });
 });
