@@ -163,8 +163,7 @@ ${
 ${markdownTable(undone)}`
       : "Nothing.\n"
   }
-Nor are two to six days ahead (published tables 10 and 11): the models answer them (\`sequences\`), and
-\`tests/experiments/tumour_test.ts\` trains each for a few epochs. \`deno run -A experiments/tumour/run.ts --gamma 1 --models CRN\`
+Two to six days ahead (published tables 10 and 11) are [tumour_ahead](../tumour_ahead/README.md). \`deno run -A experiments/tumour/run.ts --gamma 1 --models CRN\`
 runs what is missing.
 `;
 }

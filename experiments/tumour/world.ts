@@ -20,6 +20,7 @@ import {
   type TumourTensors,
   tumourTensors,
 } from "../../lib/data/mod.ts";
+import { random } from "../../lib/random.ts";
 
 /** One seed of the benchmark at one confounding strength. */
 export interface TumourWorld {
@@ -59,5 +60,30 @@ export function tumourWorld(
     historyTensors: (histories, mode = "multiclass") => tumourTensors(historyRows(histories), scaling, { mode }),
     oneStep: () => oneStepTestSet(test),
     sequences: (plans) => sequenceTestSet({ ...test, plans }),
+  };
+}
+
+/**
+ * Some rows of a test set of plans, drawn without repetition; all of them where there are no more.
+ *
+ * @param seed The same draws the same rows, so that models can be compared pair by pair.
+ */
+export function sampleRows(test: SequenceTestSet, count: number, seed: number): SequenceTestSet {
+  if (test.rows <= count) return test;
+  const { horizon } = test;
+  const chosen = random(seed, "rows of a test set").permutation(test.rows).slice(0, count).sort((a, b) => a - b);
+  const of = <A extends Int32Array | Uint8Array | Float64Array>(array: A, each: number) => {
+    const some = array.slice(0, count * each) as A;
+    chosen.forEach((row, place) => some.set(array.subarray(row * each, (row + 1) * each), place * each));
+    return some;
+  };
+  return {
+    ...test,
+    rows: count,
+    patient: of(test.patient, 1),
+    day: of(test.day, 1),
+    chemo: of(test.chemo, horizon),
+    radio: of(test.radio, horizon),
+    volume: of(test.volume, horizon),
   };
 }
