@@ -193,7 +193,18 @@ export function verdictOn(
   const reason = differences.map(({ name, value, low, high }) =>
     `${short(value)} [${short(low)}, ${short(high)}] against ${name}`
   ).join("; ");
-  return { verdict, reason, differences };
+  return { verdict, reason: reason + (whole ? nearGuessing(random, chance) : ""), differences };
+}
+
+/** What must be added where chance selection passes for better than guessing by less than its seeds vary. */
+function nearGuessing(random: readonly number[] | undefined, chance: number | undefined): string {
+  if (!random || random.length < 2 || chance === undefined) return "";
+  const { value, low, high } = meanInterval(random);
+  if (low > chance) return "";
+  return `; chance selection, ${short(value)} [${short(low)}, ${short(high)}], is not told from guessing, ${
+    short(chance)
+  }: ` +
+    "a cut of this size may tell no methods apart";
 }
 
 function short(value: number): string {

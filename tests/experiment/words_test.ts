@@ -65,12 +65,18 @@ Deno.test("a verdict: each word, by the rule and its sanity thresholds", () => {
     [{ ...base, treatment: [0.8, 0.8], against: { random: [0.7, 0.7] } }, "not interpretable", /^2 seeds, and 3/],
     [{ ...base, against: {} }, "not interpretable", /no control/],
     [{ ...base, whole: [0.95, 0.85, 0.95, 0.95, 0.95] }, "not interpretable", /below 0.9 on 1 of 5 seeds/],
-    [{ ...base, whole: [0.95], random, chance: 0.7 }, "supported", /./],
+    [{ ...base, whole: [0.95], random, chance: 0.7 }, "supported", /not told from guessing/],
     [
       { ...base, whole: [0.95], random, chance: 0.75 },
       "not interpretable",
       /^chance selection gives 0.704, not between/,
     ],
+    [
+      { ...base, whole: [0.95], random, chance: 0.69 },
+      "supported",
+      /against random; .* is not told from guessing, 0.69/,
+    ],
+    [{ ...base, whole: [0.95], random, chance: 0.6 }, "supported", /against random$/],
     [{ ...base, whole: [0.95], random: [0.96, 0.95], chance: 0.1 }, "not interpretable", /not between 0.1 and 0.95/],
   ];
   for (const [evidence, word, reason] of cases) {

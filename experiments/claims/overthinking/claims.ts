@@ -16,7 +16,7 @@ const learned = (rows: readonly Row[]) => ({ whole: accuracy(rows, "terse", 0), 
 const between = (rows: readonly Row[]) => ({ random: accuracy(rows, "random quarter", 0), chance: 1 / MODULUS });
 
 const data =
-  "Sums of four digits modulo five, written by a Llama of two blocks and about fifty thousand numbers that learned " +
+  "Sums of four digits modulo five, written by a Llama of two blocks and about 58 thousand numbers that learned " +
   "ten styles of chains together; the style is asked for by the first token. Fillers follow a grammar with a likeliest path. " +
   "A first run hid tokens by leaving them out, which disturbed the form of a chain; it was stopped, and the design changed.";
 

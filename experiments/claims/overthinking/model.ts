@@ -60,7 +60,7 @@ const PROMPT = DIGITS + 2;
 /** Tokens of the longest text. */
 const LONGEST = PROMPT + VERBOSE + 3;
 
-/** The model's sizes: two blocks, 32 thousand numbers. */
+/** The model's sizes: two blocks, about 58 thousand numbers. */
 export const config: LlamaConfig = {
   vocabulary: STYLE + STYLES.length,
   width: 48,
