@@ -515,3 +515,30 @@ exercise({
     { args: [[2, 2, 2, 2]], expect: [2, 2, 2, 2], hint: "equal rewards leave nothing to learn" },
   ],
 });
+
+exercise({
+  name: "what a streaming cache holds",
+  cases: [
+    { args: [3, 4, 1], expect: [0, 1, 2], hint: "until the cache is full everything is held" },
+    { args: [8, 4, 1], expect: [0, 5, 6, 7], hint: "one sink, and the last three" },
+    { args: [6, 3, 0], expect: [3, 4, 5], hint: "without sinks it is a window" },
+  ],
+});
+
+exercise({
+  name: "the farthest that is looked at",
+  cases: [
+    { args: [[0, 5, 6, 7], 8, false], expect: 8, hint: "the token at place 8 looks back to place 0" },
+    { args: [[0, 5, 6, 7], 8, true], expect: 4, hint: "four are in the cache: the new token stands at place 4 of it" },
+    { args: [[5, 6, 7], 8, false], expect: 3, hint: "a window's farthest is as far as it is wide" },
+  ],
+});
+
+exercise({
+  name: "the even share of the first token",
+  cases: [
+    { args: [0, 1], expect: 1, hint: "the first token sees itself alone" },
+    { args: [0, 2], expect: 0.75, hint: "1 and one half, the mean of both" },
+    { args: [3, 4], expect: 0.25, hint: "the token at place 3 sees four tokens" },
+  ],
+});

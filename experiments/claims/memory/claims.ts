@@ -22,6 +22,7 @@ const data =
   "eviction of its own. Seed 0 is data/tiny-lm: on its texts trial runs had been seen before these claims were written, and " +
   "policies that did well there were chosen for cards. The four other trainings were run afterwards, with no claim changed. With " +
   "scores, trainings differ more than twice as much as sets of texts do for one of them";
+const notebook = "42_does_less_remember_longer";
 const controls =
   "none, random, strided and the most recent slots at the same budget, an oracle that knows where the facts " +
   "stand; no smaller model at the same cost: one layer cannot find a fact at all. StreamingLLM is as in kvpress: keys keep " +
@@ -47,6 +48,7 @@ export const claims: readonly Claim[] = [
     ],
     publishedAgainst: [ruler],
     data,
+    notebook,
     controls,
     expected: "higher: so it was in the pilot run, whose model sees the token before in its embedding",
     change: "a model in which the tokens of a text already look at its facts before anybody asks",
@@ -70,6 +72,7 @@ export const claims: readonly Claim[] = [
     }],
     publishedAgainst: [{ says: "retrieval of keys and values stays hard for every policy", source: "kvpress, README" }],
     data,
+    notebook,
     controls,
     expected: "higher, as in the pilot run",
     change: "facts whose words also stand among the fillers",
@@ -99,6 +102,7 @@ export const claims: readonly Claim[] = [
       },
     ],
     data,
+    notebook,
     controls: `${controls}; each policy without the question is a control`,
     expected: "higher, as in the pilot run",
     change: "a score that knows what can be asked at all, as KVzip's second reading does",
@@ -123,6 +127,7 @@ export const claims: readonly Claim[] = [
     publishedFor: [{ says: "60 of 95.5 at half of the cache on RULER 4k", source: "kvpress' leaderboard" }],
     publishedAgainst: [streaming],
     data,
+    notebook,
     controls,
     expected: "lower, as in the pilot run (.52 against .71)",
     change: "more layers or heads that can each find a fact alone",
