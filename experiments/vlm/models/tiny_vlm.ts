@@ -124,6 +124,8 @@ export interface TinyVLMOptions {
   readonly real?: readonly number[];
   /** Whether tokens that stay keep their place ("original", the default) or are counted anew ("reindex"). */
   readonly positions?: "original" | "reindex";
+  /** Whether to give the image tokens as they are after each block. Default: false. */
+  readonly states?: boolean;
 }
 
 /** What comes out. */
@@ -138,6 +140,8 @@ export interface TinyVLMOutput {
   readonly positions: tf.Tensor2D;
   /** [batch, heads, tokens, tokens] of each block, image tokens first. */
   readonly attention: readonly tf.Tensor4D[];
+  /** [batch, image tokens, width] after each block, where it was asked for. */
+  readonly states: readonly tf.Tensor3D[];
 }
 
 /** What the attention pooling sees. */
@@ -195,7 +199,7 @@ export class TinyVLM {
    * @throws {BatchBudgetMismatch} Where a reducer cannot do with images of different sizes.
    */
   forward(features: tf.Tensor3D, text: tf.Tensor3D, options: TinyVLMOptions = {}): TinyVLMOutput {
-    const { key, positions: numbering = "original", real } = options;
+    const { key, positions: numbering = "original", real, states: asksStates = false } = options;
     const reducer = options.reducer && real ? padded(options.reducer) : options.reducer;
     const { width, channels } = this.config;
     const [batch, cells] = features.shape;
@@ -227,7 +231,7 @@ export class TinyVLM {
       let positions = counting(batch, 0, cells);
       const behind = tf.range(0, length, 1, "float32").tile([questions]).add(cells);
       const maps: (TokenMap | undefined)[] = [];
-      const attention: tf.Tensor4D[] = [];
+      const attention: tf.Tensor4D[] = [], states: tf.Tensor3D[] = [];
       let before: Looked | undefined;
 
       for (const [layer, { norm2, mlp: feedForward, attn }] of this.parameters.blocks.entries()) {
@@ -258,11 +262,12 @@ export class TinyVLM {
         const images = image.shape[1];
         image = out.slice([0, 0, 0], [-1, images, -1]) as tf.Tensor3D;
         written = out.slice([0, images, 0], [-1, words, -1]) as tf.Tensor3D;
+        if (asksStates) states.push(image);
       }
       const last = written.reshape([batch, questions, length, width])
         .slice([0, 0, length - 1, 0], [-1, -1, 1, -1]).reshape<tf.Tensor3D>([batch, questions, width]);
       const logits = linear(rmsNorm(last, this.parameters.norm), this.parameters.head);
-      return { logits, maps, size, positions, attention };
+      return { logits, maps, size, positions, attention, states };
     });
   }
 
