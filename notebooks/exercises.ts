@@ -542,3 +542,30 @@ exercise({
     { args: [3, 4], expect: 0.25, hint: "the token at place 3 sees four tokens" },
   ],
 });
+
+exercise({
+  name: "what a question may look at",
+  cases: [
+    { args: [2, 1, 2, 0], expect: [0, 0, 1, 1, 0], hint: "the gist token and itself, nothing else" },
+    { args: [3, 2, 1, 0], expect: [0, 0, 0, 1, 1, 1], hint: "all gist tokens, none of the context" },
+    { args: [1, 0, 3, 2], expect: [0, 0, 0, 1], hint: "without gist tokens itself alone" },
+  ],
+});
+
+exercise({
+  name: "averages of neighbours",
+  cases: [
+    { args: [[1, 3, 5, 7], 2], expect: [2, 6], hint: "the mean of the first half, then of the second" },
+    { args: [[1, 3, 5, 7], 1], expect: [4], hint: "one group is the mean of all" },
+    { args: [[1, 3], 2], expect: [1, 3], hint: "as many groups as keys: nothing changes" },
+  ],
+});
+
+exercise({
+  name: "does a mask leak?",
+  cases: [
+    { args: [[[], [0], [1]], [0], [1], 2], expect: false, hint: "token 2 reaches 0 through the gist token 1 alone" },
+    { args: [[[], [0], [1, 0]], [0], [1], 2], expect: true, hint: "it looks at the context itself" },
+    { args: [[[], [0], [0], [2]], [0], [1], 3], expect: true, hint: "through token 2, which is no gist token" },
+  ],
+});
