@@ -569,3 +569,97 @@ exercise({
     { args: [[[], [0], [0], [2]], [0], [1], 3], expect: true, hint: "through token 2, which is no gist token" },
   ],
 });
+
+exercise({
+  name: "shared among the best",
+  cases: [
+    { args: [[3, 2, 1], [1, 2, 3], 1], expect: 0, hint: "the best by one is the worst by the other" },
+    { args: [[3, 2, 1], [1, 2, 3], 2], expect: 0.5, hint: "token 1 is among both" },
+    { args: [[1, 1, 0], [1, 1, 0], 2], expect: 1, hint: "of equal scores the earlier is better, in both" },
+  ],
+});
+
+exercise({
+  name: "tokens left behind each block",
+  cases: [
+    { args: [50, 8, 3, 1], expect: [42, 34, 26], hint: "eight fewer each time" },
+    { args: [9, 8, 2, 1], expect: [5, 3], hint: "of eight patches at most four can go, then two" },
+    { args: [2, 4, 2, 1], expect: [2, 2], hint: "half of one patch is none" },
+  ],
+});
+
+exercise({
+  name: "patches of an image",
+  cases: [
+    { args: [28, 4], expect: 49, hint: "seven in a row, seven rows" },
+    { args: [224, 16], expect: 196, hint: "fourteen squared" },
+    { args: [4, 4], expect: 1, hint: "the image is one patch" },
+  ],
+});
+
+exercise({
+  name: "a pixel normalised twice",
+  cases: [
+    { args: [0, 0.5, 0.25], expect: -2, hint: "black is as it should be" },
+    { args: [1, 0, 1], expect: 1 / 255, hint: "white is divided by 255 once more" },
+    { args: [255, 0.5, 0.5], expect: 1, hint: "a pixel from 0 to 255 would have been right" },
+  ],
+});
+
+exercise({
+  name: "bytes of a cache",
+  cases: [
+    { args: [1, 1, 1, 1], expect: 8, hint: "a key and a value of four bytes each" },
+    { args: [100, 2, 4, 16], expect: 102400, hint: "2 x 4 bytes x tokens x layers x heads x channels" },
+    { args: [0, 5, 4, 8], expect: 0, hint: "nothing read, nothing kept" },
+  ],
+});
+
+exercise({
+  name: "shared neighbours",
+  cases: [
+    { args: [[1, 2], [2, 3]], expect: 1 / 3, hint: "one of three" },
+    { args: [[1], [1]], expect: 1, hint: "the same neighbours" },
+    { args: [[], []], expect: 0, hint: "neither has any" },
+  ],
+});
+
+exercise({
+  name: "patients lost in steps",
+  cases: [
+    { args: [[100, 80, 60]], expect: [20, 25], hint: "the second step loses 20 of 80" },
+    { args: [[50, 50]], expect: [0], hint: "nobody is lost" },
+    { args: [[10]], expect: [], hint: "no step, no loss" },
+  ],
+});
+
+exercise({
+  name: "macro and micro",
+  cases: [
+    {
+      args: [[1, 9], [1, 10]],
+      expect: { macro: 0.95, micro: 10 / 11 },
+      hint: "a rare label counts as much as a frequent one in the macro mean",
+    },
+    { args: [[1, 1], [2, 2]], expect: { macro: 0.5, micro: 0.5 }, hint: "alike where labels are equally frequent" },
+    { args: [[0, 8], [2, 8]], expect: { macro: 0.5, micro: 0.8 }, hint: "the frequent label carries the micro share" },
+  ],
+});
+
+exercise({
+  name: "calls until it has paid",
+  cases: [
+    { args: [100, 5, 3], expect: 50, hint: "two milliseconds are saved in each call" },
+    { args: [100, 3, 3], expect: Infinity, hint: "nothing is saved" },
+    { args: [10, 4, 1], expect: 4, hint: "three calls save nine, too few" },
+  ],
+});
+
+exercise({
+  name: "draws inside a compiled function",
+  cases: [
+    { args: [[0.3, 0.7, 0.1], 3], expect: [0.3, 0.3, 0.3], hint: "the first draw is written into the graph" },
+    { args: [[5], 1], expect: [5], hint: "the first call sees the first draw" },
+    { args: [[1, 2], 0], expect: [], hint: "no call, nothing seen" },
+  ],
+});

@@ -11,4 +11,10 @@ export const solutions = {
     const corners = [0, side - 1, side * (side - 1), side * side - 1];
     return score.map((value, i) => corners.includes(i) ? Math.max(...score) + 1 : value);
   },
+
+  "shared among the best": (a: number[], b: number[], k: number): number => {
+    const best = (score: number[]) => score.map((_, i) => i).sort((i, j) => score[j] - score[i] || i - j).slice(0, k);
+    const other = new Set(best(b));
+    return best(a).filter((i) => other.has(i)).length / k;
+  },
 };

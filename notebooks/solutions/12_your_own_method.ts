@@ -5,4 +5,9 @@ export const solutions = {
 
   "the Pareto front": (points: [number, number][]): boolean[] =>
     points.map(([cost, value]) => !points.some(([c, v]) => c <= cost && v >= value && (c < cost || v > value))),
+
+  "tokens left behind each block": (tokens: number, r: number, blocks: number, special: number): number[] => {
+    let left = tokens;
+    return Array.from({ length: blocks }, () => left -= Math.min(r, Math.floor((left - special) / 2)));
+  },
 };

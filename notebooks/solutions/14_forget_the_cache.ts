@@ -5,4 +5,7 @@ export const solutions = {
 
   "sinks and recent tokens": (n: number, keep: number, sinks: number): number[] =>
     Array.from({ length: n }, (_, place) => place).filter((place) => place < sinks || place >= n - (keep - sinks)),
+
+  "bytes of a cache": (tokens: number, layers: number, keyHeads: number, channels: number): number =>
+    2 * 4 * tokens * layers * keyHeads * channels,
 };

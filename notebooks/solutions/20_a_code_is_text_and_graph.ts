@@ -8,4 +8,9 @@ export const solutions = {
     for (let hop = 0; hop < hops; hop++) for (const node of [...inside]) neighbours[node].forEach((n) => inside.add(n));
     return [...inside].sort((a, b) => a - b);
   },
+
+  "shared neighbours": (a: number[], b: number[]): number => {
+    const [x, y] = [new Set(a), new Set(b)], all = x.union(y).size;
+    return all ? x.intersection(y).size / all : 0;
+  },
 };
