@@ -663,3 +663,39 @@ exercise({
     { args: [[1, 2], 0], expect: [], hint: "no call, nothing seen" },
   ],
 });
+
+exercise({
+  name: "overlap of tokens",
+  cases: [
+    { args: [[1, 2, 3, 4], [3, 4, 5, 6]], expect: 0.5, hint: "two of four" },
+    { args: [[7], [7, 8]], expect: 1, hint: "all of the first code's" },
+    { args: [[1, 2], [3]], expect: 0, hint: "none" },
+  ],
+});
+
+exercise({
+  name: "the counterfactual volume",
+  cases: [
+    { args: [100, 0.01, 0.9], expect: 91, hint: "the law gives 0.9, chance adds 0.01" },
+    { args: [50, 0, 1], expect: 50, hint: "nothing grows, and nothing happens by chance" },
+    { args: [10, -0.1, 1.2], expect: 11, hint: "chance can take away, whatever the treatment" },
+  ],
+});
+
+exercise({
+  name: "a chain of concepts",
+  cases: [
+    { args: [2, [2, 0.5, 3]], expect: [4, 2, 6], hint: "each multiplies what the one before has left" },
+    { args: [5, [1, 1]], expect: [5, 5], hint: "1 is no change" },
+    { args: [1, []], expect: [], hint: "no concept, no step" },
+  ],
+});
+
+exercise({
+  name: "nearer by how much",
+  cases: [
+    { args: [2, 1], expect: -50, hint: "half of the distance is gone" },
+    { args: [1, 1], expect: 0, hint: "no nearer" },
+    { args: [4, 5], expect: 25, hint: "a quarter farther" },
+  ],
+});

@@ -10,4 +10,6 @@ export const solutions = {
     if (token < third) return "text";
     return token >= rows - third ? "graph" : "shared";
   },
+
+  "overlap of tokens": (a: number[], b: number[]): number => a.filter((token) => b.includes(token)).length / a.length,
 };

@@ -6,4 +6,7 @@ export const solutions = {
     const last = squared.map((row) => row.at(-1)!);
     return 100 * Math.sqrt(last.reduce((sum, value) => sum + value, 0) / last.length) / deadly;
   },
+
+  "the counterfactual volume": (today: number, chance: number, otherFactor: number): number =>
+    today * (otherFactor + chance),
 };

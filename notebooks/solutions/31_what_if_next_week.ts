@@ -7,4 +7,6 @@ export const solutions = {
     const rank = Math.ceil((errors.length + 1) * level);
     return rank > errors.length ? Infinity : errors.toSorted((a, b) => a - b)[rank - 1];
   },
+
+  "a chain of concepts": (state: number, concepts: number[]): number[] => concepts.map((concept) => state *= concept),
 };

@@ -10,4 +10,6 @@ export const solutions = {
     for (let k = most; k <= pairs; k++) tail += binomial(k) / 2 ** pairs;
     return Math.min(1, 2 * tail);
   },
+
+  "nearer by how much": (before: number, after: number): number => 100 * (after - before) / before,
 };
